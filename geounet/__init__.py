@@ -1,0 +1,1 @@
+"""geounet: satellite scenes to seamless land-cover maps and polygons."""

@@ -1,0 +1,48 @@
+"""What can go wrong, and the exit code that each kind of failure ends the command with.
+
+Every message names the file, the window or tile, the cause and the next step, on one line.
+"""
+
+
+class GeounetError(Exception):
+    """A failure that was foreseen; ``exit_code`` is what the command returns for it."""
+
+    exit_code = 1
+
+
+class SettingsError(GeounetError):
+    """The flags or the settings file ask for something that cannot be."""
+
+    exit_code = 2
+
+
+class InputError(GeounetError):
+    """A scene, mask or label cannot be read, or cannot be trusted."""
+
+    exit_code = 3
+
+
+class PartialError(GeounetError):
+    """Some inputs failed; the rest are done."""
+
+    exit_code = 4
+
+
+class OutputError(GeounetError):
+    """The output exists, is locked, is full or cannot be written."""
+
+    exit_code = 5
+
+
+class ModelError(GeounetError):
+    """The model is damaged, or does not fit the scene."""
+
+    exit_code = 6
+
+
+class InterruptedJobError(GeounetError):
+    """The user or the system asked the job to stop; what was done is kept."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

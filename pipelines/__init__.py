@@ -1,0 +1,1 @@
+"""Jobs as recipes: each module is short enough to copy and change. Installed as geounet.pipelines."""
