@@ -84,12 +84,11 @@ def shape_of(window: Window) -> tuple[int, int]:
 
 
 def shift(inner: Window, outer: Window) -> Window:
-    """``inner`` counted from the corner of ``outer``: ``a[outer][shift(inner, outer)] == a[inner]``."""
-    (r, c), (r0, c0) = inner, outer
-    return (
-        slice(r.start - r0.start, r.stop - r0.start),
-        slice(c.start - c0.start, c.stop - c0.start),
+    """``inner`` counted from ``outer``'s corner: ``a[outer][shift(inner, outer)] == a[inner]``."""
+    rows, cols = (
+        slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True)
     )
+    return (rows, cols)
 
 
 def intersect(a: Window, b: Window) -> Window | None:

@@ -177,7 +177,9 @@ def _fold_conv(conv: Conv, norm: nnx.BatchNorm | None, target: Conv) -> None:
     if norm is None:
         nnx.update(target, nnx.state(conv))
         return
-    assert norm.scale is not None and norm.bias is not None and target.bias is not None
+    assert norm.scale is not None
+    assert norm.bias is not None
+    assert target.bias is not None
     gain = norm.scale[...] / jnp.sqrt(norm.var[...] + norm.epsilon)
     target.kernel[...] = conv.kernel[...] * gain[None, None, None, :]
     target.bias[...] = norm.bias[...] - norm.mean[...] * gain

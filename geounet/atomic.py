@@ -1,0 +1,47 @@
+"""A file at its final name is complete: written beside it, flushed to disk, then renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geounet.errors import OutputError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """``path`` holds all of ``data``, or what it held before."""
+    with placed(path) as part:
+        part.write_bytes(data)
+
+
+@contextmanager
+def placed(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` to write to; placed when the block ends without an error.
+
+    The suffix stays last, since GDAL's drivers look at it. On an error the temporary file goes.
+
+    Raises:
+        OutputError: naming the path, if the folder cannot be written or the disk is full.
+    """
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        sync(part)
+        part.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or a folder's list of names, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
