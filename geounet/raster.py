@@ -1,0 +1,255 @@
+"""The one door to raster files: opens them safely, and says what their headers hold.
+
+Only GeoTIFF and JPEG 2000 drivers are ever tried, chosen by the file's first bytes: left to choose
+for itself GDAL would open a VRT or WMS document named ``.tif``, which can fetch addresses and read
+other files. Every error leaves as InputError with the file, the window, the cause and a way out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import hypot, prod
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+
+from geounet.errors import InputError
+from geounet.grid import Grid
+from geounet.locations import is_remote, local_path, shown, vsi_path
+from geounet.vrt import check_sources
+
+BLOCK_LIMIT = 512 * 2**20
+"""Bytes that reading a single pixel may cost: a file laid out worse is refused."""
+BAND_LIMIT = 1024
+READABLE = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+
+READ_SETTINGS = {
+    # GDAL's own threads hide failed reads over HTTP as zeros (OSGeo/gdal#11552, #12426): the
+    # parallelism is ours.
+    "GDAL_NUM_THREADS": "1",
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
+    "GDAL_PAM_ENABLED": "YES",
+    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_RETRY_DELAY": "0.5",
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",
+    "GDAL_HTTP_LOW_SPEED_TIME": "20",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
+    "CPL_VSIL_CURL_USE_HEAD": "NO",
+}
+
+
+@dataclass(frozen=True)
+class Raster:
+    """The header of one file: all that is needed to open it again and read, never an open file.
+
+    ``mask`` says where per-file validity comes from ("alpha", "file" for an internal or side-car
+    mask, "" for none), and ``bands`` are the 1-based indices that hold image data.
+    """
+
+    file: str
+    driver: str
+    grid: Grid
+    dtypes: tuple[str, ...]
+    bands: tuple[int, ...]
+    descriptions: tuple[str, ...]
+    nodata: tuple[float | None, ...]
+    scaling: tuple[tuple[float, float] | None, ...]
+    mask: str
+    faults: tuple[str, ...]
+    tags: tuple[tuple[str, str], ...]
+
+    @property
+    def shown(self) -> str:
+        """The file's name for messages, without the query string that may hold a signature."""
+        return shown(self.file)
+
+    @property
+    def count(self) -> int:
+        return len(self.dtypes)
+
+
+@contextmanager
+def open_raster(file: str, driver: str) -> Iterator[DatasetReader]:
+    """The file opened with one driver and our settings, for as long as the block lasts.
+
+    Raises:
+        InputError: if GDAL cannot open it; the message has GDAL's own cause.
+    """
+    settings = READ_SETTINGS | (
+        {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if is_remote(file) else {}
+    )
+    with rasterio.Env(**settings):
+        try:
+            data = rasterio.open(vsi_path(file), driver=driver, sharing=False)
+        except RasterioError as error:
+            raise InputError(
+                f"{shown(file)}: cannot be opened as {driver}: {cause_of(error)}; "
+                f"is it complete? `gdalinfo` on it says more"
+            ) from error
+        with data:
+            yield data
+
+
+def cause_of(error: BaseException) -> str:
+    """What GDAL said at the root of an exception, on one line.
+
+    rasterio's outer message ("Read failed. See previous exception for details.") names nothing.
+    """
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    return " ".join(str(root).split()) or type(root).__name__
+
+
+def read_header(file: str, *, assume_crs: str | None = None, allow_vrt: bool = False) -> Raster:
+    """The header of a file, checked: no pixel is read.
+
+    Raises:
+        InputError: if it is missing, not an image that we read, not georeferenced, or laid out so
+            that one pixel costs hundreds of megabytes.
+    """
+    driver = _driver(file, allow_vrt)
+    with warnings.catch_warnings():
+        # rasterio only warns here; `_grid` refuses, with the way out.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with open_raster(file, driver) as data:
+            _check_layout(file, data)
+            grid = _grid(file, data, assume_crs)
+            return _describe(file, driver, data, grid)
+
+
+def _describe(file: str, driver: str, data: DatasetReader, grid: Grid) -> Raster:
+    alpha = [
+        i for i, c in zip(data.indexes, data.colorinterp, strict=True) if c is ColorInterp.alpha
+    ]
+    images = tuple(i for i in data.indexes if i not in alpha)
+    scales = zip(data.scales, data.offsets, strict=True)
+    return Raster(
+        file=file,
+        driver=driver,
+        grid=grid,
+        dtypes=tuple(data.dtypes),
+        bands=images,
+        descriptions=tuple(d or "" for d in data.descriptions),
+        nodata=tuple(data.nodatavals),
+        # GDAL answers (1, 0) for files that say nothing.
+        scaling=tuple(None if s == (1.0, 0.0) else s for s in scales),
+        mask=_mask_kind(data, bool(alpha)),
+        faults=tuple(_fault(data, i) for i in data.indexes),
+        tags=tuple(sorted(data.tags().items())),
+    )
+
+
+def _mask_kind(data: DatasetReader, alpha: bool) -> str:
+    if alpha:
+        return "alpha"
+    per_file = any(MaskFlags.per_dataset in flags for flags in data.mask_flag_enums)
+    return "file" if per_file else ""
+
+
+def _driver(file: str, allow_vrt: bool) -> str:
+    """The driver that the first bytes call for."""
+    if is_remote(file):
+        return "JP2OpenJPEG" if file.split("?")[0].lower().endswith(".jp2") else "GTiff"
+    path = local_path(file)
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}; check the path") from error
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "GTiff"
+    if head[4:8] == b"jP  " or head[:4] == b"\xff\x4f\xff\x51":
+        return "JP2OpenJPEG"
+    if head.lstrip().startswith(b"<VRTDataset"):
+        if not allow_vrt:
+            raise InputError(
+                f"{file}: is a GDAL VRT, which can name any other file or address; say --allow-vrt "
+                f"if you trust it, or make a GeoTIFF of it with `gdal_translate {path.name} out.tif`"
+            )
+        check_sources(path)
+        return "VRT"
+    what = "is empty" if not head else f"starts with {head[:16]!r}"
+    raise InputError(
+        f"{file}: is neither a GeoTIFF nor a JPEG 2000 image (it {what}); "
+        f"convert it with `gdal_translate {path.name} out.tif`, or download it again"
+    )
+
+
+def _check_layout(file: str, data: DatasetReader) -> None:
+    if data.count > BAND_LIMIT:
+        raise InputError(
+            f"{shown(file)}: has {data.count} bands, more than the {BAND_LIMIT} that are read; "
+            f"take out those you need with `gdal_translate -b 1 -b 2 in.tif out.tif`"
+        )
+    interleaved = data.count if data.interleaving and data.interleaving.value == "PIXEL" else 1
+    block, dtype = max(
+        ((b, d) for b, d in zip(data.block_shapes, data.dtypes, strict=True)),
+        key=lambda pair: prod(pair[0]) * _item_size(pair[1]),
+    )
+    size = prod(block) * _item_size(dtype) * interleaved
+    if size > BLOCK_LIMIT:
+        raise InputError(
+            f"{shown(file)}: one block of {block[0]}×{block[1]} pixels × {interleaved} bands takes "
+            f"{size / 2**20:.0f} MB of memory, above the limit of {BLOCK_LIMIT // 2**20}; rewrite "
+            f"it with `gdal_translate -co TILED=YES -co COMPRESS=DEFLATE in.tif out.tif`"
+        )
+
+
+def _item_size(dtype: str) -> int:
+    return 16 if dtype.startswith("complex") else np.dtype(dtype).itemsize
+
+
+def _fault(data: DatasetReader, index: int) -> str:
+    """Why a band's numbers are no measurements, or ""."""
+    dtype = data.dtypes[index - 1]
+    if dtype not in READABLE:
+        return f"is of type {dtype}"
+    if data.colorinterp[index - 1] is ColorInterp.palette:
+        return "is a palette image: its numbers are colour indices"
+    if data.tags(index, ns="IMAGE_STRUCTURE").get("NBITS") == "1":
+        return "is a 1-bit image"
+    return ""
+
+
+def _grid(file: str, data: DatasetReader, assume_crs: str | None) -> Grid:
+    transform = data.transform
+    if transform == Affine.identity() or not _invertible(transform):
+        how = "has no georeferencing"
+        if data.gcps[0]:
+            how = f"is placed only by {len(data.gcps[0])} ground control points"
+        elif data.rpcs is not None:
+            how = "is placed only by RPCs"
+        raise InputError(f"{shown(file)}: {how}; put it on a grid with `gdalwarp in.tif out.tif`")
+    crs = data.crs
+    if assume_crs is not None and not crs:
+        crs = _parse_crs(assume_crs)
+    if not crs:
+        raise InputError(
+            f"{shown(file)}: names no coordinate reference system; say which with "
+            f"--assume-crs EPSG:…, or write it with `gdal_edit.py -a_srs EPSG:… in.tif`"
+        )
+    return Grid((data.height, data.width), transform, crs)
+
+
+def _invertible(transform: Affine) -> bool:
+    size = hypot(transform.a, transform.d) * hypot(transform.b, transform.e)
+    return size > 0 and abs(transform.determinant) > 1e-9 * size
+
+
+def _parse_crs(text: str) -> CRS:
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as error:
+        raise InputError(
+            f"assume_crs {text!r}: is not a CRS: {cause_of(error)}; write e.g. EPSG:32633"
+        ) from error
