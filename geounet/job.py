@@ -1,0 +1,130 @@
+"""One run into one output folder: lock, journal, tile store, and what a resume may take over."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from geounet.errors import OutputError, SettingsError
+from geounet.store import Journal, TileRecord, TileStore
+
+WORK = ".geounet"
+OUTPUTS = ("mask.tif", "confidence.tif", "probabilities.tif", "report.json", "features.*")
+
+
+@dataclass(frozen=True)
+class Job:
+    """An output folder that this process holds the lock of."""
+
+    out: Path
+    journal: Journal
+    store: TileStore
+
+    def begin(self, fingerprint: Mapping[str, Any], resume: bool) -> dict[str, TileRecord]:
+        """Start the journal, or take over the committed tiles of an earlier run.
+
+        Raises:
+            SettingsError: on resume, if the fingerprint changed, naming the field.
+        """
+        earlier, records = self.journal.read()
+        if not (resume and earlier):
+            shutil.rmtree(self.store.folder, ignore_errors=True)
+            self.store.folder.mkdir(parents=True)
+            self.journal.start(fingerprint)
+            return {}
+        difference = first_difference(earlier, json.loads(json.dumps(fingerprint)))
+        if difference:
+            raise SettingsError(
+                f"{self.out}: cannot resume, {difference}; restore it, or start with --overwrite"
+            )
+        sound = [record for record in records.values() if self.store.holds(record)]
+        self.journal.mend(fingerprint, sound)
+        return {record.tile: record for record in sound}
+
+    def earlier_fingerprint(self) -> dict[str, Any] | None:
+        """What an unfinished run in this folder began with."""
+        return self.journal.read()[0]
+
+    def finish(self, keep_work: bool) -> None:
+        """The outputs are placed: the tile store has done its duty."""
+        if not keep_work:
+            self.journal.path.unlink(missing_ok=True)
+            shutil.rmtree(self.out / WORK, ignore_errors=True)
+
+
+@contextmanager
+def open_job(out: Path, overwrite: bool = False, resume: bool = False) -> Iterator[Job]:
+    """Hold ``out`` for one job.
+
+    Raises:
+        OutputError: if another job runs there, or if it holds results or an unfinished job and
+            neither ``overwrite`` nor ``resume`` was asked for, or if it cannot be written.
+    """
+    work = out / WORK
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: not a folder that can be written ({error.strerror})") from error
+    with _locked(work / "lock", out):
+        job = Job(out, Journal(work / "journal.jsonl"), TileStore(work / "tiles"))
+        if not (overwrite or resume):
+            _refuse_what_is_there(job)
+        _remove_parts(out)
+        yield job
+
+
+def first_difference(before: Any, now: Any, name: str = "") -> str:
+    """The first field, by path, in which two fingerprints differ; empty if they are equal."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            path = f"{name}.{key}" if name else key
+            difference = first_difference(before.get(key), now.get(key), path)
+            if difference:
+                return difference
+        return ""
+    return "" if before == now else f"{name} was {before} and is now {now}"
+
+
+def _refuse_what_is_there(job: Job) -> None:
+    if job.earlier_fingerprint() is not None:
+        raise OutputError(
+            f"{job.out}: holds an unfinished job; go on with --resume, or start with --overwrite"
+        )
+    for pattern in OUTPUTS:
+        for path in sorted(job.out.glob(pattern)):
+            raise OutputError(f"{path}: exists; use another folder, or --overwrite")
+
+
+def _remove_parts(out: Path) -> None:
+    for path in out.glob(".*.part*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path, out: Path) -> Iterator[None]:
+    # flock, not a pid file: the kernel lets go of it however the process ends.
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(handle, 200).decode(errors="replace").strip() or "another job"
+            raise OutputError(f"{out}: locked by {holder}; wait for it or stop it") from None
+        os.ftruncate(handle, 0)
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        os.write(handle, f"pid {os.getpid()} on {socket.gethostname()} since {since}".encode())
+        yield
+    finally:
+        os.close(handle)

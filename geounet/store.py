@@ -1,0 +1,161 @@
+"""Where an unfinished job keeps what it has done: immutable tile objects and a journal.
+
+A worker writes a tile object, named by tile and hash; the client alone appends the journal line
+that commits it. After a crash the journal says what is done, and each object proves itself by its
+SHA-256. Layout, under OUT/.geounet/:
+
+    lock             held with flock by the running job
+    journal.jsonl    first the fingerprint of the job, then a line per committed tile
+    tiles/           NAME-HASH.tile: zlib-compressed safetensors of uint8 layers
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from geounet.atomic import sync, write_bytes
+from geounet.errors import OutputError
+
+Layers = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class TileRecord:
+    """What is known of a finished tile, small enough to send and to journal.
+
+    ``sha256`` is empty for a tile without a valid pixel, which has no object. ``pixels`` and
+    ``area_m2`` count each class value's valid pixels; ``hidden`` the same for pixels that a mask
+    removed. ``seconds`` splits the time into read, compute and write.
+    """
+
+    tile: str
+    sha256: str = ""
+    pixels: Mapping[str, int] = field(default_factory=dict)
+    area_m2: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.sha256
+
+
+class TileStore:
+    """Tile objects in a folder that client and workers share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, tile: str, layers: Layers) -> str:
+        """Write an object once; returns the SHA-256 that names it."""
+        # Sorted names and a fixed level: the same layers give the same bytes.
+        data = zlib.compress(save(dict(sorted(layers.items()))), level=1)
+        digest = hashlib.sha256(data).hexdigest()
+        write_bytes(self._path(tile, digest), data)
+        return digest
+
+    def get(self, record: TileRecord) -> Layers:
+        """The layers of a committed tile.
+
+        Raises:
+            OutputError: if the object is missing or its hash differs.
+        """
+        path = self._path(record.tile, record.sha256)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise OutputError(f"{path}: tile {record.tile} is gone; run with --resume") from error
+        if hashlib.sha256(data).hexdigest() != record.sha256:
+            raise OutputError(f"{path}: tile {record.tile} was damaged; run with --resume")
+        try:
+            return load(zlib.decompress(data))
+        except (zlib.error, SafetensorError) as error:
+            raise OutputError(f"{path}: not a tile object ({error})") from error
+
+    def holds(self, record: TileRecord) -> bool:
+        """True if a committed tile can be used as it lies."""
+        if record.is_empty:
+            return True
+        try:
+            data = self._path(record.tile, record.sha256).read_bytes()
+        except OSError:
+            return False
+        return hashlib.sha256(data).hexdigest() == record.sha256
+
+    def _path(self, tile: str, digest: str) -> Path:
+        return self.folder / f"{tile}-{digest[:16]}.tile"
+
+
+class Journal:
+    """Append-only JSON lines: the job's fingerprint, then its committed tiles."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def start(self, fingerprint: Mapping[str, Any]) -> None:
+        """Begin anew with this fingerprint."""
+        write_bytes(self.path, _line({"fingerprint": fingerprint}))
+
+    def append(self, record: TileRecord) -> None:
+        """Commit a tile: when this returns, the line is on the disk."""
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        line = _line(asdict(record))
+        try:
+            if os.write(handle, line) != len(line):
+                raise OSError("short write")
+            os.fsync(handle)
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: tile {record.tile} could not be journalled ({error}); "
+                "free space, then run with --resume"
+            ) from error
+        finally:
+            os.close(handle)
+
+    def read(self) -> tuple[dict[str, Any] | None, dict[str, TileRecord]]:
+        """The fingerprint, or None without a usable journal, and the committed tiles by name.
+
+        A torn last line, which a crash can leave, counts as never written; so does all after it.
+        """
+        if not self.path.is_file():
+            return None, {}
+        entries = []
+        for line in self.path.read_bytes().splitlines(keepends=True):
+            entry = _parse(line)
+            if entry is None:
+                break
+            entries.append(entry)
+        if not entries or "fingerprint" not in entries[0]:
+            return None, {}
+        records = [TileRecord(**entry) for entry in entries[1:]]
+        return entries[0]["fingerprint"], {record.tile: record for record in records}
+
+    def mend(self, fingerprint: Mapping[str, Any], records: list[TileRecord]) -> None:
+        """Keep only these tiles: a torn line must not swallow the next one appended."""
+        lines = [_line({"fingerprint": fingerprint}), *(_line(asdict(r)) for r in records)]
+        write_bytes(self.path, b"".join(lines))
+        sync(self.path.parent)
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
