@@ -1,0 +1,109 @@
+"""How a job will be cut and what it will take, before the first pixel is read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import jax
+import psutil
+import shapely
+
+from geounet.card import ModelCard
+from geounet.errors import SettingsError
+from geounet.grid import Grid, Plan, Tile, round_up
+from geounet.scene import Scene
+from geounet.settings import SegmentSettings
+
+CPU_WINDOW, GPU_WINDOW, SMALLEST_WINDOW = 1024, 2048, 256
+PROCESS_BYTES = 450_000_000
+"""Python, JAX, GDAL and Dask before the first tile (measured, benchmarks/memory.py)."""
+FEATURE_MAPS = 8.5
+"""Float32 maps of ``base_filters`` bands that one forward pass keeps (measured, likewise)."""
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """What ``--dry-run`` shows: the tiles of the plan to compute, memory and disk in bytes."""
+
+    plan: Plan
+    tiles: tuple[Tile, ...]
+    memory: int
+    disk: int
+    computed_share: float
+
+    def describe(self) -> dict[str, str]:
+        """Name → text, in the order to be read."""
+        rows, cols = self.plan.shape
+        height, width = self.plan.window_shape
+        return {
+            "scene": f"{rows} × {cols} pixels",
+            "tiles": f"{len(self.tiles)} of {len(self.plan.tiles)}",
+            "window": f"{height} × {width} pixels, halo {self.plan.halo}",
+            "computed": f"{self.computed_share:.2f} × the scene's pixels",
+            "memory": f"about {self.memory / 1e9:.1f} GB in each worker process",
+            "disk": f"at most {self.disk / 1e9:.2f} GB while it runs",
+        }
+
+
+def make_plan(
+    scene: Scene, card: ModelCard, settings: SegmentSettings, area: shapely.Geometry | None
+) -> JobPlan:
+    """The plan of a job: the window asked for, or the one that suits the device and the memory."""
+    stride = 2**card.architecture.depth
+    halo = round_up(card.reach, stride)
+    window = settings.window or _default_window(card, halo, settings.workers)
+    try:
+        plan = Plan(scene.grid.shape, window, halo, stride)
+    except ValueError as error:
+        raise SettingsError(
+            f"--window {window} does not fit this model: {error}; "
+            f"choose a multiple of {stride} above {2 * halo}"
+        ) from error
+    tiles = tuple(t for t in plan.tiles if area is None or _touches(scene.grid[t.core], area))
+    rows, cols = plan.shape
+    layers = 1 + settings.confidence + len(card.classes) * settings.probabilities
+    height, width = plan.window_shape
+    return JobPlan(
+        plan,
+        tiles,
+        memory=_process_bytes(card, height * width),
+        # Tile store, uncompressed copy and COG with its overviews, each at most.
+        disk=int(rows * cols * layers * 3.4),
+        computed_share=len(tiles) * height * width / (rows * cols),
+    )
+
+
+def device_name() -> str:
+    """The kind of device that computes, and how many cores a CPU gives: bytes depend on both."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return f"cpu with {_cores()} cores"
+    return f"{device.platform} {device.device_kind}"
+
+
+def _default_window(card: ModelCard, halo: int, workers: int) -> int:
+    on_cpu = jax.devices()[0].platform == "cpu"
+    window = CPU_WINDOW if on_cpu else GPU_WINDOW
+    limit = _available_bytes() * 0.6 / max(1, workers) if on_cpu else float("inf")
+    smallest = max(SMALLEST_WINDOW, round_up(2 * halo + 1, 2**card.architecture.depth))
+    while window > smallest and _process_bytes(card, window * window) > limit:
+        window //= 2
+    return max(window, smallest)
+
+
+def _process_bytes(card: ModelCard, pixels: int) -> int:
+    per_pixel = FEATURE_MAPS * 4 * card.architecture.base_filters + 8 * card.architecture.bands
+    return int(PROCESS_BYTES + pixels * per_pixel)
+
+
+def _available_bytes() -> int:
+    return psutil.virtual_memory().available
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _touches(grid: Grid, area: shapely.Geometry) -> bool:
+    return bool(area.intersects(shapely.Polygon(grid.corners)))

@@ -1,0 +1,141 @@
+"""The network: the paper's shape, its exact reach, its folding, and equality with PyTorch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+
+from geounet.unet import UNet, fold, radius, reach
+from tests.nets import architecture, random_net
+
+
+def parameter_count(arch):
+    abstract = nnx.eval_shape(lambda: UNet(arch, nnx.Rngs(0)))
+    return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(nnx.state(abstract, nnx.Param)))
+
+
+def counted_from_the_paper(bands, outputs, base, depth):
+    """Figure 1 of Ronneberger et al. 2015, layer by layer, each with a bias."""
+    conv = lambda a, b, side: side * side * a * b + b  # noqa: E731
+    widths = [base * 2**k for k in range(depth + 1)]
+    down = sum(
+        conv(a, b, 3) + conv(b, b, 3) for a, b in zip([bands, *widths], widths, strict=False)
+    )
+    up = sum(conv(2 * b, b, 2) + conv(2 * b, b, 3) + conv(b, b, 3) for b in widths[:-1])
+    return down + up + conv(base, outputs, 1)
+
+
+def test_the_papers_network_has_its_31_million_parameters():
+    arch = architecture(depth=4, base_filters=64, bands=1, outputs=2)
+    assert parameter_count(arch) == 31_030_658 == counted_from_the_paper(1, 2, 64, 4)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
+def test_parameters_follow_the_papers_figure_at_every_depth(depth):
+    arch = architecture(depth=depth, base_filters=4, bands=6, outputs=3)
+    assert parameter_count(arch) == counted_from_the_paper(6, 3, 4, depth)
+
+
+def oracle(network, x):
+    """The same network in PyTorch, written from the paper alone, given the same weights."""
+    t = lambda p: torch.from_numpy(np.array(p[...]))  # noqa: E731
+    f = torch.nn.functional
+
+    def double(block, x):
+        for conv in (block.conv1, block.conv2):
+            x = f.relu(f.conv2d(x, t(conv.kernel).permute(3, 2, 0, 1), t(conv.bias), padding=1))
+        return x
+
+    x, skips = torch.from_numpy(x).permute(0, 3, 1, 2), []
+    for level, block in enumerate(network.encoder):
+        x = double(block, f.max_pool2d(x, 2) if level else x)
+        skips.append(x)
+    for level in reversed(range(len(network.decoder))):
+        up = network.up[level]
+        x = f.conv_transpose2d(x, t(up.kernel).permute(0, 3, 1, 2), t(up.bias), stride=2)
+        x = double(network.decoder[level], torch.cat([skips[level], x], dim=1))
+    head = network.head
+    logits = f.conv2d(x, t(head.kernel).permute(3, 2, 0, 1), t(head.bias))
+    return logits.permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize(
+    ("depth", "base", "bands", "outputs"),
+    [(1, 4, 1, 1), (2, 8, 3, 2), (3, 8, 6, 5), (4, 16, 6, 1), (5, 4, 2, 3)],
+)
+def test_logits_equal_pytorchs_with_the_same_weights(depth, base, bands, outputs):
+    network = random_net(architecture(depth, base, bands, outputs), seed=depth)
+    side = 2**depth
+    x = np.random.default_rng(depth).normal(size=(2, 5 * side, 3 * side, bands))
+    x = x.astype(np.float32)
+    ours = np.asarray(network(jnp.asarray(x)))
+    assert ours.std() > 0.1
+    np.testing.assert_allclose(ours, oracle(network, x), atol=1e-4)
+
+
+def test_folding_batch_norm_leaves_the_function_as_it_was(strict_numerics):
+    arch = architecture(depth=3, base_filters=8).model_copy(
+        update={"batch_norm": True, "dropout": 0.1}
+    )
+    network = UNet(arch, nnx.Rngs(3))
+    x = jax.random.normal(jax.random.key(0), (4, 40, 24, 3)) * 2 + 1
+    network.train()
+    for _ in range(30):
+        network(x)
+    network.eval()
+    plain, folded = fold(network, arch)
+    plain.eval()
+    assert not folded.batch_norm
+    assert not jax.tree.leaves(nnx.state(plain, nnx.BatchStat))
+    np.testing.assert_allclose(plain(x), network(x), rtol=1e-4, atol=1e-4)
+
+
+def test_dropout_acts_in_training_and_only_there():
+    arch = architecture().model_copy(update={"dropout": 0.5})
+    network, x = UNet(arch, nnx.Rngs(0)), jnp.ones((1, 16, 16, 3))
+    network.train()
+    assert (network(x) != network(x)).any()
+    network.eval()
+    assert (network(x) == network(x)).all()
+
+
+def sensitive_rows(network, phase, depth, length):
+    """Input rows that move an output row at ``phase`` of the stride, by gradient.
+
+    Where a gradient is zero by chance (ReLU off, pooling lost), another draw finds it: the union
+    over several inputs is taken.
+    """
+    stride = 2**depth
+    centre = (length // 2) // stride * stride + phase
+    found = np.zeros(length, bool)
+    gradient = jax.jit(jax.grad(lambda x: network(x)[0, centre].sum()))
+    for seed in range(12):
+        x = jax.random.normal(jax.random.key(seed), (1, length, 2 * stride, 1))
+        found |= np.asarray(jnp.abs(gradient(x)).sum(axis=(0, 2, 3)) > 0)
+    return centre, np.flatnonzero(found)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_the_reach_is_what_gradients_show_at_every_phase_of_the_stride(depth):
+    stride = 2**depth
+    # Positive weights, so that no path is switched off by a ReLU for good.
+    network = random_net(architecture(depth, 2, 1, 1), seed=7)
+    nnx.update(network, jax.tree.map(jnp.abs, nnx.state(network, nnx.Param)))
+    length = 2 * radius(depth) + 6 * stride
+    length -= length % stride
+    farthest, needed = 0, 0
+    for phase in range(stride):
+        centre, rows = sensitive_rows(network, phase, depth, length)
+        before, after = centre - rows.min(), rows.max() - centre
+        farthest = max(farthest, before, after)
+        needed = max(needed, before - phase, after - (stride - 1 - phase))
+    assert farthest == radius(depth)
+    assert needed == reach(depth)
+
+
+def test_reach_and_radius_are_the_documented_numbers():
+    assert [radius(d) for d in range(1, 6)] == [9, 23, 51, 107, 219]
+    assert [reach(d) for d in range(1, 6)] == [8, 22, 46, 94, 190]
+    assert [2 * (3 * 2**d - 2) + 2**d - 1 for d in range(1, 6)] == [radius(d) for d in range(1, 6)]
