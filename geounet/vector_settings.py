@@ -1,0 +1,89 @@
+"""What a user may ask of polygons: sizes, simplification, classes, formats.
+
+No raster or array library is imported here, so that the command line can show its help at once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from geounet.card import Frozen
+
+VectorFormat = Literal["gpkg", "geojson", "shp", "fgb"]
+
+_AMOUNT = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-zA-Z]+[0-9²]?)\s*")
+_AREAS = {"px": None, "m2": 1.0, "m²": 1.0, "ha": 1e4, "km2": 1e6, "km²": 1e6}
+_LENGTHS = {"px": None, "m": 1.0, "km": 1000.0}
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A length or an area: in metres or square metres, or in pixels."""
+
+    value: float
+    in_pixels: bool
+
+    def pixels(self, pixel: float) -> float:
+        """The same in pixels, one of which is ``pixel`` metres (or square metres)."""
+        return self.value if self.in_pixels else self.value / pixel
+
+
+def area_amount(text: str) -> Amount:
+    """``0.5ha``, ``100m2``, ``2km2`` or ``25px``.
+
+    Raises:
+        ValueError: naming the text and the forms that are understood.
+    """
+    return _amount(text, _AREAS, "an area", "0.5ha, 100m2, 2km2 or 25px")
+
+
+def length_amount(text: str) -> Amount:
+    """``10m``, ``0.1km`` or ``1px``.
+
+    Raises:
+        ValueError: naming the text and the forms that are understood.
+    """
+    return _amount(text, _LENGTHS, "a length", "10m, 0.1km or 1px")
+
+
+def _amount(text: str, units: dict[str, float | None], what: str, forms: str) -> Amount:
+    match = _AMOUNT.fullmatch(text)
+    unit = match[2].lower() if match else ""
+    if not match or unit not in units:
+        raise ValueError(f"{text!r} is not {what}: write a number and its unit, as in {forms}")
+    factor = units[unit]
+    return Amount(float(match[1]) * (factor or 1.0), in_pixels=factor is None)
+
+
+def _is_area(text: str) -> str:
+    area_amount(text)
+    return text
+
+
+def _is_length(text: str) -> str:
+    length_amount(text)
+    return text
+
+
+class VectorSettings(Frozen):
+    """Which polygons are kept, how they are drawn, and into which files they go."""
+
+    min_area: Annotated[
+        Annotated[str, AfterValidator(_is_area)] | None,
+        Field(description="drop polygons below: 0.5ha, 100m2, 25px"),
+    ] = None
+    simplify: Annotated[
+        Annotated[str, AfterValidator(_is_length)] | None,
+        Field(description="simplify borders, kept shared: 10m or 1px"),
+    ] = None
+    classes: Annotated[
+        tuple[str, ...], Field(description="polygons of these classes only, by name or value")
+    ] = ()
+    formats: Annotated[
+        tuple[VectorFormat, ...], Field(description="vector formats; more than one may be given")
+    ] = ()
+    overwrite: Annotated[bool, Field(description="replace files that exist")] = False
