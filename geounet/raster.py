@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import hypot, prod
+from math import hypot, isnan, prod
 
 import numpy as np
 import rasterio
@@ -61,6 +61,7 @@ class Raster:
     dtypes: tuple[str, ...]
     bands: tuple[int, ...]
     descriptions: tuple[str, ...]
+    colours: tuple[str, ...]
     nodata: tuple[float | None, ...]
     scaling: tuple[tuple[float, float] | None, ...]
     mask: str
@@ -140,7 +141,9 @@ def _describe(file: str, driver: str, data: DatasetReader, grid: Grid) -> Raster
         dtypes=tuple(data.dtypes),
         bands=images,
         descriptions=tuple(d or "" for d in data.descriptions),
-        nodata=tuple(data.nodatavals),
+        colours=tuple(c.name for c in data.colorinterp),
+        # NaN is no data in any file of floats, and as a value it would not equal itself.
+        nodata=tuple(None if n is None or isnan(n) else n for n in data.nodatavals),
         # GDAL answers (1, 0) for files that say nothing.
         scaling=tuple(None if s == (1.0, 0.0) else s for s in scales),
         mask=_mask_kind(data, bool(alpha)),
@@ -174,7 +177,7 @@ def _driver(file: str, allow_vrt: bool) -> str:
         if not allow_vrt:
             raise InputError(
                 f"{file}: is a GDAL VRT, which can name any other file or address; say --allow-vrt "
-                f"if you trust it, or make a GeoTIFF of it with `gdal_translate {path.name} out.tif`"
+                f"if you trust it, or make a GeoTIFF with `gdal_translate {path.name} out.tif`"
             )
         check_sources(path)
         return "VRT"

@@ -1,18 +1,28 @@
 """Reads part of a file onto a scene's grid, so that no pixel depends on how much is read.
 
-The law (rule 5 of exact tiling): ``read_on(…, grid, window) == read_on(…, grid, grid.whole)[window]``
-bit for bit. Files whose pixels are the grid's are copied. All others are resampled by GDAL's
-warper, which by default breaks the law twice: it approximates the transformation over the part
-that is asked for, and it chooses the size of its kernel from that part. Both are fixed here.
+The law (rule 5 of exact tiling): ``read_on(part, grid, window)`` equals the same part of
+``read_on(part, grid, grid.whole)`` bit for bit. Files whose pixels are the grid's are copied. All
+others are resampled by GDAL's warper, which by default breaks the law twice: it approximates the
+transformation over the part that is asked for, and it chooses the size of its kernel from that
+part. Both are fixed here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
+from xml.sax.saxutils import escape
 
 import numpy as np
-from rasterio.errors import RasterioError
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform as transform_points
+from rasterio.warp import transform_bounds
 from rasterio.windows import Window as FileWindow
 
 from geounet.errors import InputError
@@ -106,7 +116,7 @@ def _copy(
 
 
 def measured(numbers: np.ndarray, nodata: tuple[float | None, ...]) -> np.ndarray:
-    """True where every band is finite and not its nodata: ``(row, col, band)`` to ``(row, col)``."""
+    """``(row, col)``: True where every band is finite and not its nodata."""
     valid = np.ones(numbers.shape[:2], bool)
     for band, number in zip(np.moveaxis(numbers, 2, 0), nodata, strict=True):
         if number is not None:
@@ -119,4 +129,147 @@ def measured(numbers: np.ndarray, nodata: tuple[float | None, ...]) -> np.ndarra
 def _warp(
     data: DatasetReader, part: Part, grid: Grid, window: Window
 ) -> tuple[np.ndarray, np.ndarray]:
-    raise NotImplementedError
+    numbers = np.zeros((*shape_of(window), len(part.indexes)), dtype_on(part, grid))
+    valid = np.zeros(shape_of(window), bool)
+    seen = intersect(window, grid.whole)
+    if seen is None:
+        return numbers, valid
+    target = shift(seen, window)
+    valid[target] = True
+    for nodata in dict.fromkeys(part.nodata):
+        places = [k for k, n in enumerate(part.nodata) if n == nodata]
+        indexes = [part.indexes[k] for k in places]
+        layers, good = _warp_alike(data, part, indexes, nodata, grid, seen)
+        numbers[target][..., places] = np.moveaxis(layers, 0, 2)
+        valid[target] &= good
+    if part.raster.mask and any(n is not None for n in _source_nodata(part)):
+        valid[target] &= _warp_mask(data, part, grid, seen)
+    return numbers, valid
+
+
+def _source_nodata(part: Part) -> list[float | None]:
+    """What the warper leaves out of its kernel: NaN, too, or it would spread to the neighbours."""
+    dtypes = (np.dtype(part.raster.dtypes[i - 1]) for i in part.indexes)
+    return [
+        np.nan if n is None and d.kind == "f" else n
+        for n, d in zip(part.nodata, dtypes, strict=True)
+    ]
+
+
+def _warp_alike(
+    data: DatasetReader,
+    part: Part,
+    indexes: list[int],
+    nodata: float | None,
+    grid: Grid,
+    window: Window,
+) -> tuple[np.ndarray, np.ndarray]:
+    """``(band, row, col)`` numbers of bands with one nodata, and where all of them have data."""
+    own = np.result_type(*(part.raster.dtypes[i - 1] for i in indexes))
+    if nodata is None and own.kind == "f":
+        nodata = np.nan
+    settings: dict[str, object] = {"src_nodata": nodata, "nodata": nodata}
+    if nodata is None:
+        settings = {"nodata": np.nan, "dtype": np.result_type(own, np.float32).name}
+    with WarpedVRT(data, **settings, **_exactly(part, grid)) as warped:
+        layers = warped.read(indexes, window=FileWindow.from_slices(*window))
+    marker = np.nan if nodata is None else nodata
+    return layers, measured(np.moveaxis(layers, 0, 2), (marker,) * len(indexes))
+
+
+def _exactly(part: Part, grid: Grid) -> dict[str, object]:
+    """Settings under which the warper's answer does not depend on the window.
+
+    XSCALE and YSCALE must be keywords: rasterio 1.4 drops a ``warp_extras`` dictionary in silence.
+    """
+    x, y = scale_between(part.raster.grid, grid)
+    return {
+        "crs": grid.crs,
+        "transform": grid.transform,
+        "height": grid.shape[0],
+        "width": grid.shape[1],
+        "resampling": Resampling[part.resampling],
+        "tolerance": EXACT,
+        "XSCALE": repr(x),
+        "YSCALE": repr(y),
+        # One band's nodata must not hang on the others'.
+        "UNIFIED_SRC_NODATA": "NO",
+    }
+
+
+def _warp_mask(data: DatasetReader, part: Part, grid: Grid, window: Window) -> np.ndarray:
+    """True where the file's own mask or alpha is set.
+
+    The warper forgets that mask where a nodata is given, so it is warped as a band, by nearest:
+    GDAL's VRT lends it to us under the name ``mask,1``.
+    """
+    rows, cols = part.raster.grid.shape
+    t = part.raster.grid.transform
+    corner = ", ".join(repr(float(v)) for v in (t.c, t.a, t.b, t.f, t.d, t.e))
+    document = (
+        f'<VRTDataset rasterXSize="{cols}" rasterYSize="{rows}">'
+        f"<SRS>{escape(part.raster.grid.crs.to_wkt())}</SRS><GeoTransform>{corner}</GeoTransform>"
+        f'<VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
+        f'<SourceFilename relativeToVRT="0">{escape(data.name)}</SourceFilename>'
+        f"<SourceBand>mask,{part.indexes[0]}</SourceBand></SimpleSource></VRTRasterBand>"
+        f"</VRTDataset>"
+    )
+    settings = _exactly(replace(part, resampling="nearest"), grid)
+    with (
+        rasterio.open(document, driver="VRT") as lent,
+        WarpedVRT(lent, nodata=np.nan, dtype="float32", **settings) as warped,
+    ):
+        return np.nan_to_num(warped.read(1, window=FileWindow.from_slices(*window))) > 0
+
+
+def scale_between(source: Grid, target: Grid) -> tuple[float, float]:
+    """Pixels of ``target`` per pixel of ``source`` along the source's x and y, at the centre.
+
+    Taken once for the whole grid, so that the warper's kernel is one size everywhere.
+
+    Raises:
+        InputError: if the one cannot be expressed in the CRS of the other.
+    """
+    rows, cols = target.shape
+    centre = np.array([[0.0, 0.5, -0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 0.5, -0.5]])
+    xs, ys = target.transform @ (centre[0] + cols / 2, centre[1] + rows / 2)
+    try:
+        if source.crs != target.crs:
+            xs, ys = map(np.asarray, transform_points(target.crs, source.crs, xs, ys))
+    except (CRSError, RasterioError) as error:
+        raise InputError(
+            f"{source.crs.to_string()}: cannot be brought to {target.crs.to_string()}: "
+            f"{cause_of(error)}; warp the file first with `gdalwarp -t_srs …`"
+        ) from error
+    px, py = ~source.transform @ (xs, ys)
+    steps = [np.hypot(p[1] - p[2], p[3] - p[4]) for p in (px, py)]
+    if not all(np.isfinite(s) and s > 0 for s in steps):
+        raise InputError(
+            f"{source.crs.to_string()}: does not reach the middle of the scene's grid in "
+            f"{target.crs.to_string()}; check that the files show the same place"
+        )
+    return 1 / float(steps[0]), 1 / float(steps[1])
+
+
+def resized(grid: Grid, size: float) -> Grid:
+    """The grid with pixels of ``size`` CRS units, the same corner, and at least the same extent."""
+    height, width = grid.pixel_size
+    rows, cols = grid.shape
+    shape = (max(1, ceil(rows * height / size - 1e-6)), max(1, ceil(cols * width / size - 1e-6)))
+    return Grid(shape, grid.transform @ Affine.scale(size / width, size / height), grid.crs)
+
+
+def overlap(inner: Grid, grid: Grid) -> bool:
+    """False where two grids surely share no pixel."""
+    try:
+        bounds = [_bounds(inner, grid.crs), _bounds(grid, grid.crs)]
+    except (CRSError, RasterioError):
+        return False
+    (left, bottom, right, top), (left2, bottom2, right2, top2) = bounds
+    return left < right2 and left2 < right and bottom < top2 and bottom2 < top
+
+
+def _bounds(grid: Grid, crs: CRS) -> tuple[float, float, float, float]:
+    xs, ys = zip(*grid.corners, strict=True)
+    box = (min(xs), min(ys), max(xs), max(ys))
+    return box if grid.crs == crs else transform_bounds(grid.crs, crs, *box)
