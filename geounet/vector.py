@@ -1,0 +1,336 @@
+"""Features become files that any GIS opens: GeoPackage, GeoJSON, shapefile, FlatGeobuf.
+
+Batches go into a GeoPackage without an index first, and from there as a stream into each format
+asked for: one pass over the features serves all formats, in memory that one batch fills, and no
+format depends on how the features were cut into batches. The same features give the same bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import shapely
+from numpy import ndarray
+from pyogrio.errors import (
+    CRSError,
+    DataLayerError,
+    DataSourceError,
+    FeatureError,
+    FieldError,
+    GeometryError,
+)
+from pyogrio.raw import write as write_columns
+from pyproj import CRS
+
+from geounet.atomic import sync, write_bytes
+from geounet.card import LandClass
+from geounet.errors import InputError, OutputError
+from geounet.grid import Grid
+from geounet.polygonize import Features
+from geounet.style import vector_qml
+
+LAYER = "features"
+FIELDS = ("class_id", "class", "area_ha", "n_px", "confidence")
+SHAPEFILE_LIMIT = 2**31
+"""Bytes of a .shp or .dbf beyond which many programs cannot read it."""
+
+_DRIVERS = {
+    ".gpkg": "GPKG",
+    ".geojson": "GeoJSON",
+    ".json": "GeoJSON",
+    ".shp": "ESRI Shapefile",
+    ".fgb": "FlatGeobuf",
+}
+_OPTIONS: dict[str, dict[str, str]] = {
+    "GPKG": {"SPATIAL_INDEX": "YES", "GEOMETRY_NAME": "geom"},
+    "GeoJSON": {"RFC7946": "YES"},
+    "ESRI Shapefile": {"ENCODING": "UTF-8", "DBF_DATE_LAST_UPDATE": "2000-01-01"},
+    "FlatGeobuf": {"SPATIAL_INDEX": "YES"},
+}
+# ^ Without a fixed date the shapefile's bytes would change from day to day.
+_DATE = "2000-01-01T00:00:00.000Z"
+_STALE = (".qix", ".sbn", ".sbx", ".idm", ".ind", ".shp.xml")
+_DBF_RECORD = 1 + 9 + 80 + 24 + 18 + 24
+_EARTH_RADII = (6.35e6, 6.39e6)
+_LONGEST_EDGE_PX = 256
+_FAILURES = (
+    CRSError,
+    DataLayerError,
+    DataSourceError,
+    FeatureError,
+    FieldError,
+    GeometryError,
+    OSError,
+)
+
+
+@dataclass(frozen=True)
+class VectorLayer:
+    """What all features of a file share: the grid that they were traced on, and their classes."""
+
+    grid: Grid
+    classes: tuple[LandClass, ...]
+
+    @property
+    def wkt(self) -> str:
+        """The scene's CRS in full: a name or number might stand for another one."""
+        return self.grid.crs.to_wkt(version="WKT2_2019")
+
+
+@dataclass(frozen=True)
+class _Staged:
+    """Features in a GeoPackage, on their way into other formats."""
+
+    path: Path
+    count: int
+    vertices: int
+    rings: int
+
+
+def write_features(
+    batches: Iterable[Features],
+    layer: VectorLayer,
+    paths: Sequence[Path],
+    *,
+    overwrite: bool = False,
+) -> int:
+    """Write the features once into each path, in the format that its ending names.
+
+    Every file is complete and checked when it takes its name, and has a QGIS style beside it. The
+    order of features is kept, but for FlatGeobuf, which sorts them by place for its index.
+
+    Args:
+        batches: taken once, in order.
+        layer: grid and classes.
+        paths: ``.gpkg``, ``.geojson``, ``.shp`` or ``.fgb``.
+        overwrite: replace files that exist.
+
+    Returns:
+        The number of features.
+
+    Raises:
+        OutputError: if a file exists or cannot be written, or a shapefile would be too large.
+        InputError: if the scene does not lie on Earth and GeoJSON is asked for.
+    """
+    for path in paths:
+        check_target(path, layer.grid, overwrite=overwrite)
+    with _fixed_dates(), _folder_beside(paths[0]) as work:
+        dense = any(_driver(path) == "GeoJSON" for path in paths) and not _geographic(layer.grid)
+        plain, densified = _stage(batches, layer, work, dense=dense)
+        for path in paths:
+            staged = densified if densified and _driver(path) == "GeoJSON" else plain
+            _write_one(staged, layer, path)
+    return plain.count
+
+
+def check_target(path: Path, grid: Grid, *, overwrite: bool = False) -> None:
+    """Refuse, before any work is done, a file that could not or must not be written.
+
+    Raises:
+        OutputError: if the ending names no format, or the file exists.
+        InputError: if the grid has no CRS, or does not lie on Earth and GeoJSON is asked for.
+    """
+    if path.suffix.lower() not in _DRIVERS:
+        raise OutputError(
+            f"{path}: {path.suffix or 'no ending'} is no vector format that can be written; "
+            f"end the name in one of {', '.join(sorted(_DRIVERS))}"
+        )
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists; give --overwrite to replace it, or another name")
+    if not grid.crs:
+        raise InputError(f"{path}: its features would have no CRS; give the raster its own first")
+    if _driver(path) == "GeoJSON":
+        radius = CRS.from_wkt(grid.crs.to_wkt(version="WKT2_2019")).ellipsoid
+        if radius is None or not _EARTH_RADII[0] < radius.semi_major_metre < _EARTH_RADII[1]:
+            raise InputError(
+                f"{path}: GeoJSON holds places on Earth only (RFC 7946), and this scene's CRS is "
+                "of another body; write .gpkg, .shp or .fgb, which keep its CRS"
+            )
+
+
+def _driver(path: Path) -> str:
+    return _DRIVERS[path.suffix.lower()]
+
+
+def _geographic(grid: Grid) -> bool:
+    return bool(grid.crs.is_geographic)
+
+
+def _stage(
+    batches: Iterable[Features], layer: VectorLayer, work: Path, *, dense: bool
+) -> tuple[_Staged, _Staged | None]:
+    """The features in a file of their own, and once more with long edges cut, if ``dense``.
+
+    GeoJSON is written in longitude and latitude: only the ends of an edge are moved there, and
+    the straight line between them leaves the scene's by (length / 8) · (length / Earth's radius),
+    200 m for an edge of 100 km. Edges of 256 pixels keep that under a fiftieth of a 10 m pixel.
+    """
+    plain, cut = work / "plain.gpkg", work / "cut.gpkg"
+    longest = _LONGEST_EDGE_PX * min(layer.grid.pixel_size)
+    count = vertices = rings = 0
+    _append(plain, _nothing(), layer)
+    if dense:
+        _append(cut, _nothing(), layer)
+    for batch in batches:
+        _append(plain, batch, layer)
+        if dense:
+            _append(cut, batch, layer, shapely.segmentize(batch.polygon, longest))
+        count += len(batch)
+        vertices += int(shapely.get_num_coordinates(batch.polygon).sum())
+        rings += int(shapely.get_num_interior_rings(batch.polygon).sum()) + len(batch)
+    return _Staged(plain, count, vertices, rings), (
+        _Staged(cut, count, vertices, rings) if dense else None
+    )
+
+
+def _append(
+    path: Path, batch: Features, layer: VectorLayer, polygons: ndarray | None = None
+) -> None:
+    names = {c.value: c.name for c in layer.classes}
+    columns = [
+        batch.class_id.astype(np.int32),
+        np.array([names.get(v, str(v)) for v in batch.class_id.tolist()], object),
+        batch.area_ha.astype(np.float64),
+        batch.n_px.astype(np.int64),
+        batch.confidence.astype(np.float64),
+    ]
+    with _named(path):
+        write_columns(
+            path,
+            shapely.to_wkb(batch.polygon if polygons is None else polygons),
+            columns,
+            FIELDS,
+            layer=LAYER,
+            driver="GPKG",
+            geometry_type="Polygon",
+            crs=layer.wkt,
+            append=path.exists(),
+            layer_options={"SPATIAL_INDEX": "NO"},
+        )
+
+
+def _nothing() -> Features:
+    empty = np.empty(0)
+    return Features(np.empty(0, object), empty, empty, empty, empty)
+
+
+def _write_one(staged: _Staged, layer: VectorLayer, path: Path) -> None:
+    driver = _driver(path)
+    if driver == "ESRI Shapefile":
+        _refuse_large(path, staged)
+    style = vector_qml(layer.classes)
+    with _folder_beside(path) as folder, _named(path):
+        new = folder / path.name
+        with pyogrio.open_arrow(staged.path, layer=LAYER) as (meta, stream):
+            pyogrio.write_arrow(
+                stream,
+                new,
+                layer=path.stem if driver == "ESRI Shapefile" else LAYER,
+                driver=driver,
+                geometry_name=meta["geometry_name"] or "geom",
+                geometry_type="Polygon",
+                crs=layer.wkt,
+                layer_options=_OPTIONS[driver],
+            )
+        if driver == "GPKG":
+            _add_style(new, style)
+        _verify(new, path, staged.count)
+        _place(folder, path)
+        write_bytes(path.with_suffix(".qml"), style.encode())
+
+
+def _add_style(path: Path, style: str) -> None:
+    """QGIS reads the table ``layer_styles`` of a GeoPackage, and applies its default."""
+    row: dict[str, object] = {
+        "f_table_catalog": "",
+        "f_table_schema": "",
+        "f_table_name": LAYER,
+        "f_geometry_column": "geom",
+        "styleName": "classes",
+        "styleQML": style,
+        "styleSLD": "",
+        "useAsDefault": True,
+        "description": "class colours",
+        "owner": "",
+        "ui": "",
+        "update_time": np.datetime64(_DATE[:-1], "ms"),
+    }
+    columns = [
+        np.array([value], object if isinstance(value, str) else None) for value in row.values()
+    ]
+    write_columns(path, None, columns, tuple(row), layer="layer_styles", driver="GPKG", append=True)
+
+
+def _verify(new: Path, path: Path, count: int) -> None:
+    """Open the closed file again: the disk may have filled while it was flushed."""
+    layer = path.stem if _driver(path) == "ESRI Shapefile" else LAYER
+    found = pyogrio.read_info(new, layer=layer, force_feature_count=True)["features"]
+    if found != count:
+        raise OutputError(
+            f"{path}: holds {found} of {count} features after writing; "
+            "check the disk's free space and try again"
+        )
+
+
+def _place(folder: Path, path: Path) -> None:
+    """Move what was written to its final names: the file that people open is the last."""
+    for stale in _STALE if path.suffix.lower() == ".shp" else ():
+        path.with_suffix(stale).unlink(missing_ok=True)
+    for part in sorted(folder.iterdir(), key=lambda part: (part.suffix == path.suffix, part.name)):
+        sync(part)
+        part.replace(path.parent / part.name)
+    sync(path.parent)
+
+
+def _refuse_large(path: Path, staged: _Staged, limit: int = SHAPEFILE_LIMIT) -> None:
+    # ESRI Shapefile Technical Description (1998): 8 bytes of record header, 44 of polygon header,
+    # 4 per ring, 16 per vertex.
+    shp = 100 + 52 * staged.count + 4 * staged.rings + 16 * staged.vertices
+    size = max(shp, _DBF_RECORD * staged.count)
+    if size > limit:
+        raise OutputError(
+            f"{path}: {staged.count} features would take {size / 2**30:.1f} GB, and a shapefile "
+            f"holds {limit / 2**30:.1f}; write .gpkg or .fgb, or give --min-area or --simplify"
+        )
+
+
+@contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """A temporary folder on the disk of ``path``; it goes when the block ends."""
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", suffix=".part", dir=path.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _FAILURES as error:
+        raise OutputError(
+            f"{path}: cannot be written ({' '.join(str(error).split())}); "
+            "check the disk's free space and the folder's permissions"
+        ) from error
+
+
+@contextmanager
+def _fixed_dates() -> Iterator[None]:
+    """GDAL's notion of now, for the length of a block: a GeoPackage records when it changed."""
+    name = "OGR_CURRENT_DATE"
+    before = pyogrio.get_gdal_config_option(name)
+    pyogrio.set_gdal_config_options({name: _DATE})
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options({name: before})
