@@ -7,6 +7,7 @@ archive. Local names are therefore always made absolute before GDAL sees them.
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ def locate(source: str | Path, base: Path | None = None) -> str:
     if "\0" in text or "\n" in text:
         raise InputError(f"{text!r}: is no file name; it holds a line break or a zero byte")
     if is_remote(text):
+        _check_host(text)
         return text
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", text)
     if scheme or text.startswith("/vsi"):
@@ -41,6 +43,20 @@ def locate(source: str | Path, base: Path | None = None) -> str:
     if str(path).startswith("/vsi"):
         raise InputError(f"{path}: names that start with /vsi are GDAL's own; rename the folder")
     return str(path)
+
+
+def _check_host(address: str) -> None:
+    """An address in a file from outside must not reach into the user's own network."""
+    host = urlsplit(address).hostname or ""
+    try:
+        outside = ip_address(host).is_global
+    except ValueError:
+        outside = "." in host or address.startswith("s3://")
+    if not host or not outside:
+        raise InputError(
+            f"{shown(address)}: is an address inside this machine or network, which is not opened; "
+            f"download the file first"
+        )
 
 
 def local_path(file: str) -> Path:

@@ -227,12 +227,7 @@ def _fault(data: DatasetReader, index: int) -> str:
 def _grid(file: str, data: DatasetReader, assume_crs: str | None) -> Grid:
     transform = data.transform
     if transform == Affine.identity() or not _invertible(transform):
-        how = "has no georeferencing"
-        if data.gcps[0]:
-            how = f"is placed only by {len(data.gcps[0])} ground control points"
-        elif data.rpcs is not None:
-            how = "is placed only by RPCs"
-        raise InputError(f"{shown(file)}: {how}; put it on a grid with `gdalwarp in.tif out.tif`")
+        raise InputError(f"{shown(file)}: {_unplaced(data)}")
     crs = data.crs
     if assume_crs is not None and not crs:
         crs = _parse_crs(assume_crs)
@@ -242,6 +237,19 @@ def _grid(file: str, data: DatasetReader, assume_crs: str | None) -> Grid:
             f"--assume-crs EPSG:…, or write it with `gdal_edit.py -a_srs EPSG:… in.tif`"
         )
     return Grid((data.height, data.width), transform, crs)
+
+
+def _unplaced(data: DatasetReader) -> str:
+    """Why pixels have no place on Earth, and the way out."""
+    if data.gcps[0]:
+        points = len(data.gcps[0])
+        return f"is placed only by {points} ground control points; run `gdalwarp in.tif out.tif`"
+    if data.rpcs is not None:
+        return "is placed only by RPCs; run `gdalwarp -rpc in.tif out.tif`"
+    return (
+        "has no georeferencing; write its corners and CRS with "
+        "`gdal_translate -a_ullr ULX ULY LRX LRY -a_srs EPSG:… in.tif out.tif`"
+    )
 
 
 def _invertible(transform: Affine) -> bool:

@@ -201,6 +201,7 @@ def _describe(band: Band, grid: Grid) -> dict[str, object]:
     height, width = band.raster.grid.pixel_size
     return {
         "name": band.name,
+        "also": list(band.aliases),
         "description": band.description,
         "file": shown(band.file),
         "band": band.index,
