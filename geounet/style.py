@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
 from geounet.card import NODATA, LandClass
 
 Rgb = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class MapClass:
+    """A class of a raster made elsewhere: unlike `LandClass`, its value may be any integer."""
+
+    value: int
+    name: str
+    colour: str
+
+
+AnyClass = LandClass | MapClass
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 # ^ XML 1.0 forbids most control characters, escaped or not.
@@ -39,14 +52,14 @@ def default_colour(index: int) -> str:
     return _PALETTE[index % len(_PALETTE)]
 
 
-def colour_table(classes: Sequence[LandClass]) -> dict[int, tuple[int, int, int, int]]:
+def colour_table(classes: Sequence[AnyClass]) -> dict[int, tuple[int, int, int, int]]:
     """Red, green, blue and opacity of every value of a mask; nodata is transparent."""
     table = dict.fromkeys(range(256), (0, 0, 0, 255))
     table[NODATA] = (0, 0, 0, 0)
     return table | {c.value: (*rgb(c.colour), 255) for c in classes}
 
 
-def raster_qml(classes: Sequence[LandClass]) -> str:
+def raster_qml(classes: Sequence[AnyClass]) -> str:
     """A QGIS style for a mask: one palette entry per class, nothing drawn for nodata."""
     entries = "\n".join(
         f'        <paletteEntry value="{c.value}" color="{c.colour.lower()}" alpha="255"'
@@ -66,7 +79,7 @@ def raster_qml(classes: Sequence[LandClass]) -> str:
 """
 
 
-def vector_qml(classes: Sequence[LandClass]) -> str:
+def vector_qml(classes: Sequence[AnyClass]) -> str:
     """A QGIS style for features: filled by ``class_id`` in the colours of the mask."""
     categories = "\n".join(
         f'      <category value="{c.value}" symbol="{i}" label={_quoted(c.name)}'
@@ -89,7 +102,7 @@ def vector_qml(classes: Sequence[LandClass]) -> str:
 """
 
 
-def pam_xml(classes: Sequence[LandClass]) -> str:
+def pam_xml(classes: Sequence[AnyClass]) -> str:
     """GDAL's side-car with the name of every class value; values without a class are empty."""
     names = {c.value: c.name for c in classes}
     categories = "\n".join(

@@ -7,8 +7,6 @@ format depends on how the features were cut into batches. The same features give
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,12 +27,11 @@ from pyogrio.errors import (
 from pyogrio.raw import write as write_columns
 from pyproj import CRS
 
-from geounet.atomic import sync, write_bytes
-from geounet.card import LandClass
 from geounet.errors import InputError, OutputError
 from geounet.grid import Grid
+from geounet.placing import check_free, folder_beside, named, place
 from geounet.polygonize import Features
-from geounet.style import vector_qml
+from geounet.style import AnyClass, vector_qml
 
 LAYER = "features"
 FIELDS = ("class_id", "class", "area_ha", "n_px", "confidence")
@@ -76,7 +73,7 @@ class VectorLayer:
     """What all features of a file share: the grid that they were traced on, and their classes."""
 
     grid: Grid
-    classes: tuple[LandClass, ...]
+    classes: tuple[AnyClass, ...]
 
     @property
     def wkt(self) -> str:
@@ -121,7 +118,7 @@ def write_features(
     """
     for path in paths:
         check_target(path, layer.grid, overwrite=overwrite)
-    with _fixed_dates(), _folder_beside(paths[0]) as work:
+    with _fixed_dates(), folder_beside(paths[0]) as work:
         dense = any(_driver(path) == "GeoJSON" for path in paths) and not _geographic(layer.grid)
         plain, densified = _stage(batches, layer, work, dense=dense)
         for path in paths:
@@ -142,8 +139,7 @@ def check_target(path: Path, grid: Grid, *, overwrite: bool = False) -> None:
             f"{path}: {path.suffix or 'no ending'} is no vector format that can be written; "
             f"end the name in one of {', '.join(sorted(_DRIVERS))}"
         )
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists; give --overwrite to replace it, or another name")
+    check_free(path, overwrite=overwrite)
     if not grid.crs:
         raise InputError(f"{path}: its features would have no CRS; give the raster its own first")
     if _driver(path) == "GeoJSON":
@@ -201,7 +197,7 @@ def _append(
         batch.n_px.astype(np.int64),
         batch.confidence.astype(np.float64),
     ]
-    with _named(path):
+    with named(path, *_FAILURES):
         write_columns(
             path,
             shapely.to_wkb(batch.polygon if polygons is None else polygons),
@@ -226,7 +222,7 @@ def _write_one(staged: _Staged, layer: VectorLayer, path: Path) -> None:
     if driver == "ESRI Shapefile":
         _refuse_large(path, staged)
     style = vector_qml(layer.classes)
-    with _folder_beside(path) as folder, _named(path):
+    with folder_beside(path) as folder, named(path, *_FAILURES):
         new = folder / path.name
         with pyogrio.open_arrow(staged.path, layer=LAYER) as (meta, stream):
             pyogrio.write_arrow(
@@ -242,8 +238,10 @@ def _write_one(staged: _Staged, layer: VectorLayer, path: Path) -> None:
         if driver == "GPKG":
             _add_style(new, style)
         _verify(new, path, staged.count)
-        _place(folder, path)
-        write_bytes(path.with_suffix(".qml"), style.encode())
+        (folder / f"{path.stem}.qml").write_text(style, encoding="utf-8")
+        for stale in _STALE if driver == "ESRI Shapefile" else ():
+            path.with_suffix(stale).unlink(missing_ok=True)
+        place(folder, path)
 
 
 def _add_style(path: Path, style: str) -> None:
@@ -279,16 +277,6 @@ def _verify(new: Path, path: Path, count: int) -> None:
         )
 
 
-def _place(folder: Path, path: Path) -> None:
-    """Move what was written to its final names: the file that people open is the last."""
-    for stale in _STALE if path.suffix.lower() == ".shp" else ():
-        path.with_suffix(stale).unlink(missing_ok=True)
-    for part in sorted(folder.iterdir(), key=lambda part: (part.suffix == path.suffix, part.name)):
-        sync(part)
-        part.replace(path.parent / part.name)
-    sync(path.parent)
-
-
 def _refuse_large(path: Path, staged: _Staged, limit: int = SHAPEFILE_LIMIT) -> None:
     # ESRI Shapefile Technical Description (1998): 8 bytes of record header, 44 of polygon header,
     # 4 per ring, 16 per vertex.
@@ -299,29 +287,6 @@ def _refuse_large(path: Path, staged: _Staged, limit: int = SHAPEFILE_LIMIT) -> 
             f"{path}: {staged.count} features would take {size / 2**30:.1f} GB, and a shapefile "
             f"holds {limit / 2**30:.1f}; write .gpkg or .fgb, or give --min-area or --simplify"
         )
-
-
-@contextmanager
-def _folder_beside(path: Path) -> Iterator[Path]:
-    """A temporary folder on the disk of ``path``; it goes when the block ends."""
-    with _named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", suffix=".part", dir=path.parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except _FAILURES as error:
-        raise OutputError(
-            f"{path}: cannot be written ({' '.join(str(error).split())}); "
-            "check the disk's free space and the folder's permissions"
-        ) from error
 
 
 @contextmanager

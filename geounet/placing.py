@@ -1,0 +1,67 @@
+"""Files that belong together: written in a folder beside their place, checked, then moved.
+
+The folder lies on the same disk as the final names, so moving is a rename, and whatever a library
+leaves behind when it fails (journals, overviews) goes with the folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geounet.atomic import sync
+from geounet.errors import OutputError
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """A temporary folder on the disk of ``path``; it goes when the block ends.
+
+    Raises:
+        OutputError: if the folder of ``path`` cannot be written.
+    """
+    with named(path, OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", suffix=".part", dir=path.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def place(folder: Path, path: Path) -> None:
+    """Move what ``folder`` holds beside ``path``: the file that people open is the last."""
+    for part in sorted(folder.iterdir(), key=lambda part: (part.name == path.name, part.name)):
+        sync(part)
+        part.replace(path.parent / part.name)
+    sync(path.parent)
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Refuse a name that is taken.
+
+    Raises:
+        OutputError: if ``path`` exists and may not be replaced.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists; give --overwrite to replace it, or another name")
+
+
+@contextmanager
+def named(path: Path, *failures: type[Exception]) -> Iterator[None]:
+    """Turn a library's failures into one that names the file and a way out."""
+    try:
+        yield
+    except failures as error:
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        raise OutputError(
+            f"{path}: cannot be written ({' '.join(str(root).split())}); "
+            "check the disk's free space and the folder's permissions"
+        ) from error
