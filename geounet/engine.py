@@ -30,14 +30,12 @@ from geounet.grid import Tile
 from geounet.model_file import load_model
 from geounet.predict import Precision, Predictor
 from geounet.scene import Pixels, Scene
-from geounet.store import Layers, TileRecord, TileStore
+from geounet.store import HIDDEN, Layers, TileRecord, TileStore
 
 THREADS = 3
 SHORTEST_TASK = 0.05
 """Seconds below which tiles share a task: the scheduler takes about 0.004 s for each."""
 MOST_TILES_PER_TASK = 16
-HIDDEN = "hidden"
-"""Key of the pixels that a cloud mask removed, beside the class values."""
 
 Label = Callable[[np.ndarray, np.ndarray], Layers]
 
@@ -102,7 +100,7 @@ def run(
     """
     waiting = deque(tiles)
     limit = sum(client.nthreads().values()) + len(client.nthreads())
-    done = distributed.as_completed(with_results=False)
+    done = distributed.as_completed(loop=client.loop)
     failure: BaseException | None = None
     in_flight, size = 0, 1
     while True:

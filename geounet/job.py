@@ -18,7 +18,6 @@ from geounet.errors import OutputError, SettingsError
 from geounet.store import Journal, TileRecord, TileStore
 
 WORK = ".geounet"
-OUTPUTS = ("mask.tif", "confidence.tif", "probabilities.tif", "report.json", "features.*")
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,7 @@ class Job:
             self.store.folder.mkdir(parents=True)
             self.journal.start(fingerprint)
             return {}
-        difference = first_difference(earlier, json.loads(json.dumps(fingerprint)))
-        if difference:
-            raise SettingsError(
-                f"{self.out}: cannot resume, {difference}; restore it, or start with --overwrite"
-            )
+        refuse_difference(self.out, earlier, fingerprint)
         sound = [record for record in records.values() if self.store.holds(record)]
         self.journal.mend(fingerprint, sound)
         return {record.tile: record for record in sound}
@@ -62,8 +57,10 @@ class Job:
 
 
 @contextmanager
-def open_job(out: Path, overwrite: bool = False, resume: bool = False) -> Iterator[Job]:
-    """Hold ``out`` for one job.
+def open_job(
+    out: Path, names: tuple[str, ...], overwrite: bool = False, resume: bool = False
+) -> Iterator[Job]:
+    """Hold ``out`` for one job, which will write files of these names.
 
     Raises:
         OutputError: if another job runs there, or if it holds results or an unfinished job and
@@ -77,9 +74,22 @@ def open_job(out: Path, overwrite: bool = False, resume: bool = False) -> Iterat
     with _locked(work / "lock", out):
         job = Job(out, Journal(work / "journal.jsonl"), TileStore(work / "tiles"))
         if not (overwrite or resume):
-            _refuse_what_is_there(job)
+            _refuse_what_is_there(job, names)
         _remove_parts(out)
         yield job
+
+
+def refuse_difference(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise unless both fingerprints, as JSON, are the same.
+
+    Raises:
+        SettingsError: naming the first field that changed.
+    """
+    difference = first_difference(before, json.loads(json.dumps(now)))
+    if difference:
+        raise SettingsError(
+            f"{out}: cannot resume, {difference}; restore it, or start with --overwrite"
+        )
 
 
 def first_difference(before: Any, now: Any, name: str = "") -> str:
@@ -94,14 +104,14 @@ def first_difference(before: Any, now: Any, name: str = "") -> str:
     return "" if before == now else f"{name} was {before} and is now {now}"
 
 
-def _refuse_what_is_there(job: Job) -> None:
+def _refuse_what_is_there(job: Job, names: tuple[str, ...]) -> None:
     if job.earlier_fingerprint() is not None:
         raise OutputError(
             f"{job.out}: holds an unfinished job; go on with --resume, or start with --overwrite"
         )
-    for pattern in OUTPUTS:
-        for path in sorted(job.out.glob(pattern)):
-            raise OutputError(f"{path}: exists; use another folder, or --overwrite")
+    for name in names:
+        if (job.out / name).exists():
+            raise OutputError(f"{job.out / name}: exists; use another folder, or --overwrite")
 
 
 def _remove_parts(out: Path) -> None:

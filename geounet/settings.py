@@ -5,22 +5,32 @@ No raster or array library is imported here, so that the command line can show i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
+from cyclopts import Parameter
 from pydantic import Field, model_validator
 
+from geounet.card import LandClass
+from geounet.errors import SettingsError
 from geounet.scene_options import SceneOptions
+from geounet.vector_settings import VectorFormat, VectorSettings
 
 Format = Literal["gpkg", "geojson", "shp", "fgb", "none"]
 
 
-class SegmentSettings(SceneOptions):
-    """How a scene is segmented and what is written; a scene's own options are part of it."""
+class SegmentSettings(SceneOptions, VectorSettings):
+    """How a scene is read and segmented, and what is written of it."""
 
+    formats: Annotated[
+        tuple[Format, ...],
+        Parameter(name="--format"),
+        Field(description="vector formats, or none; more than one may be given"),
+    ] = ("gpkg",)  # type: ignore[assignment]
+    bands: Annotated[dict[str, str], Parameter(parse=False)] = Field(default_factory=dict)
     aoi: Annotated[
         str | None, Field(description="vector file; only what lies inside is mapped")
     ] = None
-    format: Annotated[tuple[Format, ...], Field(description="vector formats, or none")] = ("gpkg",)
     window: Annotated[int | None, Field(ge=16, description="side of a tile's window, pixels")] = (
         None
     )
@@ -29,29 +39,42 @@ class SegmentSettings(SceneOptions):
     ] = "f32"
     workers: Annotated[int, Field(ge=0, le=1024, description="processes; 0 = this one")] = 0
     scheduler: Annotated[str | None, Field(description="address of a Dask scheduler")] = None
-    min_area: Annotated[
-        str | None, Field(description="drop polygons below: 0.5ha, 100m2, 25px")
-    ] = None
-    simplify: Annotated[str | None, Field(description="simplify polygons: 10m or 1px")] = None
-    classes: Annotated[tuple[str, ...], Field(description="polygons of these classes only")] = ()
     confidence: Annotated[bool, Field(description="also write confidence.tif")] = False
     probabilities: Annotated[bool, Field(description="also write probabilities.tif")] = False
     strict: Annotated[bool, Field(description="refuse where a note would warn")] = False
-    overwrite: Annotated[bool, Field(description="replace what is in the output folder")] = False
     resume: Annotated[bool, Field(description="go on with an interrupted job")] = False
     keep_work: Annotated[bool, Field(description="keep the tile store of a finished job")] = False
 
     @model_validator(mode="after")
     def _choices_agree(self) -> SegmentSettings:
         if self.overwrite and self.resume:
-            raise ValueError("choose one: overwrite starts anew, resume goes on")
+            raise ValueError("choose one: --overwrite starts anew, --resume goes on")
         if self.workers and self.scheduler:
-            raise ValueError("choose one: workers starts processes here, scheduler uses a cluster")
-        if "none" in self.format and len(self.format) > 1:
-            raise ValueError("format none cannot go with other formats")
+            raise ValueError("choose one: --workers starts processes, --scheduler uses a cluster")
+        if "none" in self.formats and len(self.formats) > 1:
+            raise ValueError("--format none cannot go with other formats")
         return self
 
     @property
-    def formats(self) -> tuple[str, ...]:
-        """The vector formats to write, without repeats; empty for none."""
-        return tuple(name for name in dict.fromkeys(self.format) if name != "none")
+    def vector_formats(self) -> tuple[VectorFormat, ...]:
+        """The formats to write, without repeats; empty for none."""
+        return tuple(name for name in dict.fromkeys(self.formats) if name != "none")
+
+    def class_values(self, classes: Sequence[LandClass]) -> tuple[int, ...] | None:
+        """The values of the classes to draw, asked for by name or value; None for all.
+
+        Raises:
+            SettingsError: naming a class that the model does not have.
+        """
+        if not self.classes:
+            return None
+        known = {c.name.lower(): c.value for c in classes} | {
+            str(c.value): c.value for c in classes
+        }
+        unknown = [name for name in self.classes if name.lower() not in known]
+        if unknown:
+            raise SettingsError(
+                f"--classes {unknown[0]}: the model's classes are "
+                f"{', '.join(c.name for c in classes)}"
+            )
+        return tuple(known[name.lower()] for name in self.classes)

@@ -28,6 +28,8 @@ from geounet.atomic import sync, write_bytes
 from geounet.errors import OutputError
 
 Layers = dict[str, np.ndarray]
+HIDDEN = "hidden"
+"""Key of the pixels that a cloud mask removed, beside the class values."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,173 @@
+"""What a finished job leaves in its folder: mask, layers on request, polygons, report.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geounet.area import HECTARE
+from geounet.atomic import write_bytes
+from geounet.card import NODATA, LandClass
+from geounet.cog import CogStyle, Piece, write_cog
+from geounet.grid import Grid, Tile
+from geounet.polygonize import PolygonOptions, polygonize
+from geounet.settings import SegmentSettings
+from geounet.store import HIDDEN, TileRecord, TileStore
+from geounet.vector import VectorLayer, write_features
+from geounet.vector_settings import area_amount, length_amount
+
+
+@dataclass(frozen=True)
+class ClassArea:
+    """One line of the class table; areas are geodesic, from pixels before any cleaning."""
+
+    value: int
+    name: str
+    pixels: int
+    area_ha: float
+    share: float
+
+
+@dataclass(frozen=True)
+class MapSource:
+    """What is mapped: the grid, its tiles with their records, the classes, the provenance."""
+
+    grid: Grid
+    tiles: Sequence[Tile]
+    records: Mapping[str, TileRecord]
+    classes: tuple[LandClass, ...]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a job gives back."""
+
+    out: Path
+    files: tuple[Path, ...]
+    classes: tuple[ClassArea, ...]
+    hidden_ha: float
+    nodata_pixels: int
+    features: int
+
+
+def output_names(settings: SegmentSettings) -> tuple[str, ...]:
+    """The files that a job with these settings will write, the mask last of the rasters."""
+    asked = {"confidence.tif": settings.confidence, "probabilities.tif": settings.probabilities}
+    vectors = [f"features.{name}" for name in settings.vector_formats]
+    return (
+        *(name for name, wanted in asked.items() if wanted),
+        "mask.tif",
+        *vectors,
+        "report.json",
+    )
+
+
+def write_rasters(
+    out: Path, source: MapSource, store: TileStore, settings: SegmentSettings
+) -> list[Path]:
+    """mask.tif, and confidence.tif and probabilities.tif if asked for; returns their paths."""
+    tags = dict(source.tags)
+    names = tuple(c.name for c in source.classes)
+    styles = {
+        "confidence": CogStyle(bands=("confidence in %",), tags=tags),
+        "probabilities": CogStyle(bands=names, tags=tags),
+        "mask": CogStyle(classes=source.classes, tags=tags),
+    }
+    paths = []
+    for layer, style in styles.items():
+        if layer == "mask" or getattr(settings, layer):
+            path = out / f"{layer}.tif"
+            # Whether it may be replaced was settled when the job began.
+            write_cog(path, source.grid, _pieces(source, store, layer), style, overwrite=True)
+            paths.append(path)
+    return paths
+
+
+def write_vectors(
+    out: Path, source: MapSource, store: TileStore, settings: SegmentSettings
+) -> tuple[list[Path], int]:
+    """features.* in every format asked for; returns their paths and the number of features."""
+    paths = [out / f"features.{name}" for name in settings.vector_formats]
+    if not paths:
+        return [], 0
+    options = PolygonOptions(
+        nodata=NODATA,
+        classes=settings.class_values(source.classes),
+        min_area=area_amount(settings.min_area) if settings.min_area else None,
+        simplify=length_amount(settings.simplify) if settings.simplify else None,
+    )
+    mask = _whole(source, store, "mask")
+    confidence = _whole(source, store, "confidence")
+    batches = polygonize(mask, source.grid, options, confidence)
+    layer = VectorLayer(source.grid, source.classes)
+    return paths, write_features(batches, layer, paths, overwrite=True)
+
+
+def class_table(source: MapSource) -> tuple[ClassArea, ...]:
+    """Pixels and hectares of each class; shares are of the mapped area."""
+    hectares = [_total(source, "area_m2", str(c.value)) / HECTARE for c in source.classes]
+    mapped = fsum(hectares)
+    return tuple(
+        ClassArea(
+            c.value,
+            c.name,
+            int(_total(source, "pixels", str(c.value))),
+            area,
+            area / mapped if mapped else 0.0,
+        )
+        for c, area in zip(source.classes, hectares, strict=True)
+    )
+
+
+def hidden_hectares(source: MapSource) -> float:
+    """Hectares that a cloud mask took away."""
+    return _total(source, "area_m2", HIDDEN) / HECTARE
+
+
+def write_report(path: Path, results: Results, about: Mapping[str, Any]) -> None:
+    """report.json: all but its ``run`` part is the same for the same input and settings."""
+    report = {
+        "classes": [asdict(row) for row in results.classes],
+        "hidden_ha": results.hidden_ha,
+        "nodata_pixels": results.nodata_pixels,
+        "features": results.features,
+        "areas": "pixel count, no accuracy assessment",
+        "files": [file.name for file in results.files],
+        **about,
+    }
+    write_bytes(path, json.dumps(report, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def finished_report(out: Path) -> dict[str, Any] | None:
+    """The report of a job that was finished in this folder."""
+    try:
+        report = json.loads((out / "report.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return report if isinstance(report, dict) else None
+
+
+def _pieces(source: MapSource, store: TileStore, layer: str) -> Iterator[Piece]:
+    for tile in source.tiles:
+        record = source.records[tile.name]
+        if not record.is_empty:
+            yield tile.core, store.get(record)[layer]
+
+
+def _whole(source: MapSource, store: TileStore, layer: str) -> np.ndarray:
+    whole = np.full(source.grid.shape, NODATA, np.uint8)
+    for core, piece in _pieces(source, store, layer):
+        whole[core] = piece
+    return whole
+
+
+def _total(source: MapSource, column: str, key: str) -> float:
+    # fsum is exact, so the order in which tiles were finished cannot show in the last digit.
+    return fsum(getattr(source.records[tile.name], column).get(key, 0) for tile in source.tiles)

@@ -1,0 +1,269 @@
+"""From a scene to its map: check, plan, label tiles, write what a job writes.
+
+Two hops from the command to the inner loop: ``segment`` here, ``engine.run`` there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import shapely
+
+from geounet.aoi import read_aoi
+from geounet.engine import Work, cluster, run
+from geounet.errors import InterruptedJobError
+from geounet.fit import Fit, fit
+from geounet.grid import Tile, shape_of
+from geounet.job import Job, open_job, refuse_difference
+from geounet.model_file import Model, load_model
+from geounet.outputs import (
+    ClassArea,
+    MapSource,
+    Results,
+    class_table,
+    finished_report,
+    hidden_hectares,
+    output_names,
+    write_rasters,
+    write_report,
+    write_vectors,
+)
+from geounet.planning import JobPlan, device_name, make_plan
+from geounet.reporting import Reporter, Silence
+from geounet.scene import open_scene
+from geounet.settings import SegmentSettings
+from geounet.stop import stop_on_signals
+from geounet.store import TileRecord
+from geounet.versions import versions
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything known before a pixel is read."""
+
+    fit: Fit
+    model: Model
+    area: shapely.Geometry | None
+    plan: JobPlan
+    settings: SegmentSettings
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        s = self.settings
+        # Polygons carry the mean confidence of their pixels.
+        confidence = s.confidence or bool(s.vector_formats)
+        wanted = {"confidence": confidence, "probabilities": s.probabilities}
+        return ("mask", *(name for name, asked in wanted.items() if asked))
+
+
+def segment(
+    scene: str | Path,
+    model: str | Path,
+    out: str | Path,
+    settings: SegmentSettings | None = None,
+    reporter: Reporter | None = None,
+) -> Results:
+    """Segment one scene into the folder ``out``: mask, polygons, report.
+
+    Args:
+        scene: a raster, a product folder or a scene.yaml.
+        model: the name of a shipped model, or a ``.safetensors`` file.
+        out: a new folder, unless ``overwrite`` or ``resume`` is set.
+        settings: how to read, segment and write.
+        reporter: is told of notes and progress.
+
+    Returns:
+        The files written and the area of each class.
+
+    Raises:
+        GeounetError: the scene, the model, the settings or the output will not do; what was
+            committed so far is kept, and ``resume`` goes on from there.
+    """
+    settings, reporter, out = settings or SegmentSettings(), reporter or Silence(), Path(out)
+    started = time.monotonic()
+    prepared = prepare(scene, model, settings)
+    for note in prepared.fit.notes:
+        reporter.note(note)
+    with open_job(out, output_names(settings), settings.overwrite, settings.resume) as job:
+        earlier = job.earlier_fingerprint() if settings.resume else None
+        finished = finished_report(out) if settings.resume and earlier is None else None
+        if settings.resume:
+            prepared = _with_window_of(prepared, earlier or (finished or {}).get("fingerprint", {}))
+        identity = fingerprint(prepared)
+        if finished is not None:
+            return _already_finished(out, finished, identity, reporter)
+        records = _label(job, prepared, identity, reporter)
+        labelled = time.monotonic()
+        results = _write(job, prepared, records, reporter)
+        about = _about(prepared, identity, records) | {"run": _timings(records, started, labelled)}
+        write_report(out / "report.json", results, about)
+        job.finish(settings.keep_work)
+    return results
+
+
+def prepare(scene: str | Path, model: str | Path, settings: SegmentSettings) -> Prepared:
+    """Open, check and plan, from headers alone; this is what ``--dry-run`` runs."""
+    loaded = load_model(model)
+    opened = open_scene(scene, settings)
+    fitted = fit(opened, loaded.card, settings.strict)
+    settings.class_values(loaded.card.classes)
+    area = read_aoi(settings.aoi, fitted.scene.grid) if settings.aoi else None
+    plan = make_plan(fitted.scene, loaded.card, settings, area)
+    return Prepared(fitted, loaded, area, plan, settings)
+
+
+def fingerprint(prepared: Prepared) -> dict[str, Any]:
+    """All that the bytes of the outputs depend on; a resume refuses any change of it."""
+    s, plan = prepared.settings, prepared.plan.plan
+    area = shapely.to_wkb(prepared.area) if prepared.area is not None else b""
+    return {
+        "scene": prepared.fit.scene.fingerprint(),
+        "scale": list(prepared.fit.scale),
+        "offset": list(prepared.fit.offset),
+        "model": prepared.model.card.sha256,
+        "window": plan.window,
+        "halo": plan.halo,
+        "precision": s.precision,
+        "device": device_name(),
+        "layers": list(prepared.layers),
+        "aoi": hashlib.sha256(area).hexdigest() if area else "",
+        "polygons": [*s.vector_formats, s.min_area, s.simplify, *s.classes],
+        "versions": versions(),
+    }
+
+
+def _label(
+    job: Job, prepared: Prepared, identity: Mapping[str, Any], reporter: Reporter
+) -> dict[str, TileRecord]:
+    """Label what is not done yet; returns the record of every tile of the plan."""
+    records = job.begin(identity, prepared.settings.resume)
+    tiles = prepared.plan.tiles
+    by_name = {tile.name: tile for tile in tiles}
+    waiting = [tile for tile in tiles if tile.name not in records]
+    done = sum(_pixels(tile) for tile in tiles if tile.name in records)
+    reporter.start("segmenting", sum(map(_pixels, tiles)), done)
+
+    def commit(record: TileRecord) -> None:
+        job.journal.append(record)
+        records[record.tile] = record
+        reporter.advance(_pixels(by_name[record.tile]))
+
+    with stop_on_signals() as stop:
+        if waiting:
+            s = prepared.settings
+            with cluster(s.workers, s.scheduler) as client:
+                run(client, _work(job, prepared), waiting, commit, stop)
+    reporter.finish()
+    if len(records) < len(tiles):
+        raise InterruptedJobError(
+            f"{job.out}: stopped with {len(records)} of {len(tiles)} tiles done; "
+            "run the same command with --resume to go on",
+            stop.exit_code,
+        )
+    return records
+
+
+def _work(job: Job, prepared: Prepared) -> Work:
+    return Work(
+        scene=prepared.fit.scene,
+        model=str(prepared.model.path.resolve()),
+        model_sha256=prepared.model.card.sha256,
+        scale=prepared.fit.scale,
+        offset=prepared.fit.offset,
+        precision=prepared.settings.precision,
+        layers=prepared.layers,
+        store=str(job.store.folder.resolve()),
+        aoi=shapely.to_wkb(prepared.area) if prepared.area is not None else None,
+    )
+
+
+def _write(
+    job: Job, prepared: Prepared, records: Mapping[str, TileRecord], reporter: Reporter
+) -> Results:
+    source = _source(prepared, records)
+    settings = prepared.settings
+    reporter.note(f"writing to {job.out}")
+    rasters = write_rasters(job.out, source, job.store, settings)
+    vectors, count = write_vectors(job.out, source, job.store, settings)
+    table = class_table(source)
+    rows, cols = source.grid.shape
+    return Results(
+        job.out,
+        (*rasters, *vectors, job.out / "report.json"),
+        table,
+        hidden_hectares(source),
+        rows * cols - sum(row.pixels for row in table),
+        count,
+    )
+
+
+def _source(prepared: Prepared, records: Mapping[str, TileRecord]) -> MapSource:
+    card = prepared.model.card
+    tags = {
+        "GEOUNET_VERSION": versions()["geounet"],
+        "GEOUNET_MODEL": f"{card.name} {card.sha256}",
+        "GEOUNET_SCENE": prepared.fit.scene.name,
+    }
+    tiles = prepared.plan.tiles
+    return MapSource(prepared.fit.scene.grid, tiles, records, card.classes, tags)
+
+
+def _about(
+    prepared: Prepared, identity: Mapping[str, Any], records: Mapping[str, TileRecord]
+) -> dict[str, Any]:
+    card, scene = prepared.model.card, prepared.fit.scene
+    return {
+        "scene": {"name": scene.name, "date": scene.date, "level": scene.level},
+        "model": {"name": card.name, "sha256": card.sha256, "accuracy": card.accuracy},
+        "plan": prepared.plan.describe(),
+        "empty_tiles": sum(records[tile.name].is_empty for tile in prepared.plan.tiles),
+        "notes": list(prepared.fit.notes),
+        "fingerprint": dict(identity),
+    }
+
+
+def _timings(
+    records: Mapping[str, TileRecord], started: float, labelled: float
+) -> dict[str, float]:
+    stages = ("read", "compute", "write")
+    seconds = {s: sum(r.seconds.get(s, 0.0) for r in records.values()) for s in stages}
+    return {
+        **{f"tiles_{stage}_s": round(total, 3) for stage, total in seconds.items()},
+        "labelling_s": round(labelled - started, 3),
+        "writing_s": round(time.monotonic() - labelled, 3),
+    }
+
+
+def _with_window_of(prepared: Prepared, earlier: Mapping[str, Any]) -> Prepared:
+    """Without ``--window`` it was chosen from the memory of that day: keep it."""
+    if prepared.settings.window is not None or "window" not in earlier:
+        return prepared
+    settings = prepared.settings.model_copy(update={"window": earlier["window"]})
+    plan = make_plan(prepared.fit.scene, prepared.model.card, settings, prepared.area)
+    return replace(prepared, plan=plan)
+
+
+def _already_finished(
+    out: Path, report: Mapping[str, Any], identity: Mapping[str, Any], reporter: Reporter
+) -> Results:
+    """A finished job is not run again, if it is the same job."""
+    refuse_difference(out, report.get("fingerprint", {}), identity)
+    reporter.note(f"{out}: is finished already, nothing to resume")
+    return Results(
+        out,
+        tuple(out / name for name in report["files"]),
+        tuple(ClassArea(**row) for row in report["classes"]),
+        report["hidden_ha"],
+        report["nodata_pixels"],
+        report["features"],
+    )
+
+
+def _pixels(tile: Tile) -> int:
+    rows, cols = shape_of(tile.core)
+    return rows * cols
