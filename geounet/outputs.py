@@ -21,6 +21,7 @@ from geounet.settings import SegmentSettings
 from geounet.store import HIDDEN, TileRecord, TileStore
 from geounet.vector import VectorLayer, write_features
 from geounet.vector_settings import area_amount, length_amount
+from geounet.vectorize import chosen_values
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def write_vectors(
         return [], 0
     options = PolygonOptions(
         nodata=NODATA,
-        classes=settings.class_values(source.classes),
+        classes=chosen_values(settings.classes, source.classes),
         min_area=area_amount(settings.min_area) if settings.min_area else None,
         simplify=length_amount(settings.simplify) if settings.simplify else None,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import shapely
 
 from geounet.aoi import read_aoi
 from geounet.engine import Work, cluster, run
-from geounet.errors import InterruptedJobError
+from geounet.errors import GeounetError, InputError, InterruptedJobError
 from geounet.fit import Fit, fit
 from geounet.grid import Tile, shape_of
 from geounet.job import Job, open_job, refuse_difference
@@ -39,6 +39,8 @@ from geounet.scene import open_scene
 from geounet.settings import SegmentSettings
 from geounet.stop import stop_on_signals
 from geounet.store import TileRecord
+from geounet.vector import check_target
+from geounet.vectorize import chosen_values
 from geounet.versions import versions
 
 
@@ -106,12 +108,42 @@ def segment(
     return results
 
 
+def segment_all(
+    scenes: Sequence[str | Path],
+    model: str | Path,
+    out: str | Path,
+    settings: SegmentSettings | None = None,
+    reporter: Reporter | None = None,
+) -> Iterator[tuple[str, Results | GeounetError]]:
+    """Segment several scenes, each into ``out``/SCENE; one that fails does not stop the others.
+
+    Yields:
+        A scene as given, and its results or why it failed. An interrupt ends all.
+    """
+    taken: dict[str, str] = {}
+    for scene in map(str, scenes):
+        try:
+            name = open_scene(scene, settings).name
+            if name in taken:
+                raise InputError(
+                    f"{scene}: is called {name}, as {taken[name]} is; segment it on its own"
+                )
+            taken[name] = scene
+            yield scene, segment(scene, model, Path(out) / name, settings, reporter)
+        except InterruptedJobError:
+            raise
+        except GeounetError as error:
+            yield scene, error
+
+
 def prepare(scene: str | Path, model: str | Path, settings: SegmentSettings) -> Prepared:
     """Open, check and plan, from headers alone; this is what ``--dry-run`` runs."""
     loaded = load_model(model)
     opened = open_scene(scene, settings)
     fitted = fit(opened, loaded.card, settings.strict)
-    settings.class_values(loaded.card.classes)
+    chosen_values(settings.classes, loaded.card.classes)
+    for name in settings.vector_formats:
+        check_target(Path(f"features.{name}"), fitted.scene.grid, overwrite=True)
     area = read_aoi(settings.aoi, fitted.scene.grid) if settings.aoi else None
     plan = make_plan(fitted.scene, loaded.card, settings, area)
     return Prepared(fitted, loaded, area, plan, settings)

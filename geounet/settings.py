@@ -5,14 +5,11 @@ No raster or array library is imported here, so that the command line can show i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from pydantic import Field, model_validator
 
-from geounet.card import LandClass
-from geounet.errors import SettingsError
 from geounet.scene_options import SceneOptions
 from geounet.vector_settings import VectorFormat, VectorSettings
 
@@ -59,22 +56,3 @@ class SegmentSettings(SceneOptions, VectorSettings):
     def vector_formats(self) -> tuple[VectorFormat, ...]:
         """The formats to write, without repeats; empty for none."""
         return tuple(name for name in dict.fromkeys(self.formats) if name != "none")
-
-    def class_values(self, classes: Sequence[LandClass]) -> tuple[int, ...] | None:
-        """The values of the classes to draw, asked for by name or value; None for all.
-
-        Raises:
-            SettingsError: naming a class that the model does not have.
-        """
-        if not self.classes:
-            return None
-        known = {c.name.lower(): c.value for c in classes} | {
-            str(c.value): c.value for c in classes
-        }
-        unknown = [name for name in self.classes if name.lower() not in known]
-        if unknown:
-            raise SettingsError(
-                f"--classes {unknown[0]}: the model's classes are "
-                f"{', '.join(c.name for c in classes)}"
-            )
-        return tuple(known[name.lower()] for name in self.classes)

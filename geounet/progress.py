@@ -1,0 +1,155 @@
+"""How a job's progress looks: a bar on a terminal, a line now and then elsewhere, or JSON lines.
+
+Everything goes to standard error; standard output is for data.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Literal, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+from geounet.reporting import Reporter, Silence
+
+Style = Literal["auto", "plain", "json", "none"]
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def make_reporter(style: Style = "auto", quiet: bool = False) -> Reporter:
+    """The reporter for a command: ``auto`` is a bar on a terminal and plain lines elsewhere."""
+    if quiet:
+        return Silence()
+    if style == "auto":
+        return Bar() if sys.stderr.isatty() else Lines(sys.stderr, as_json=False)
+    if style == "none":
+        return Notes(sys.stderr)
+    return Lines(sys.stderr, as_json=style == "json")
+
+
+@dataclass
+class Pace:
+    """How fast pixels are done: the speed of this run, not of what an earlier one left."""
+
+    total: int
+    done: int
+    now: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def advance(self, pixels: int) -> None:
+        self.now += pixels
+
+    @property
+    def share(self) -> float:
+        return (self.done + self.now) / self.total if self.total else 1.0
+
+    @property
+    def speed(self) -> float:
+        """Pixels per second."""
+        return self.now / max(time.monotonic() - self.started, 1e-9)
+
+    @property
+    def seconds_left(self) -> float | None:
+        left = self.total - self.done - self.now
+        return left / self.speed if self.now else None
+
+    def __str__(self) -> str:
+        left = "…" if self.seconds_left is None else duration(self.seconds_left)
+        return f"{100 * self.share:3.0f} %  {self.speed / 1e6:.2f} Mpx/s  {left} left"
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``3 min 20 s`` or ``2 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Notes(Silence):
+    """Notes only, no progress."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def note(self, text: str) -> None:
+        self._stream.write(f"note: {text}\n")
+        self._stream.flush()
+
+
+class Lines:
+    """A line at most every ten seconds, as text or as JSON, for logs and other programs."""
+
+    def __init__(self, stream: TextIO, as_json: bool) -> None:
+        self._stream, self._json = stream, as_json
+        self._what, self._pace, self._told = "", Pace(0, 0), 0.0
+
+    def note(self, text: str) -> None:
+        self._write(f"note: {text}", {"event": "note", "text": text})
+
+    def start(self, what: str, pixels: int, done: int) -> None:
+        self._what, self._pace, self._told = what, Pace(pixels, done), time.monotonic()
+
+    def advance(self, pixels: int) -> None:
+        self._pace.advance(pixels)
+        if time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
+            self._tell()
+
+    def finish(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        pace, self._told = self._pace, time.monotonic()
+        event = {
+            "event": "progress",
+            "stage": self._what,
+            "pixels": pace.done + pace.now,
+            "total": pace.total,
+            "pixels_per_second": round(pace.speed),
+            "seconds_left": pace.seconds_left,
+        }
+        self._write(f"{self._what}: {pace}", event)
+
+    def _write(self, text: str, event: dict[str, object]) -> None:
+        self._stream.write((json.dumps(event) if self._json else text) + "\n")
+        self._stream.flush()
+
+
+class Bar:
+    """A bar with pixels per second and the time left."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._pace = Pace(0, 0)
+        self._progress: Progress | None = None
+
+    def note(self, text: str) -> None:
+        self._console.print(f"[yellow]note:[/] {text}", highlight=False, soft_wrap=True)
+
+    def start(self, what: str, pixels: int, done: int) -> None:
+        self._pace = Pace(pixels, done)
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[pace]}"),
+        )
+        self._progress = Progress(*columns, console=self._console, transient=True)
+        self._task = self._progress.add_task(what, total=pixels, completed=done, pace="")
+        self._progress.start()
+
+    def advance(self, pixels: int) -> None:
+        self._pace.advance(pixels)
+        if self._progress is not None:
+            self._progress.update(self._task, advance=pixels, pace=str(self._pace))
+
+    def finish(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
