@@ -9,12 +9,10 @@ part. Both are fixed here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
-from xml.sax.saxutils import escape
 
 import numpy as np
-import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
@@ -142,18 +140,7 @@ def _warp(
         layers, good = _warp_alike(data, part, indexes, nodata, grid, seen)
         numbers[target][..., places] = np.moveaxis(layers, 0, 2)
         valid[target] &= good
-    if part.raster.mask and any(n is not None for n in _source_nodata(part)):
-        valid[target] &= _warp_mask(data, part, grid, seen)
     return numbers, valid
-
-
-def _source_nodata(part: Part) -> list[float | None]:
-    """What the warper leaves out of its kernel: NaN, too, or it would spread to the neighbours."""
-    dtypes = (np.dtype(part.raster.dtypes[i - 1]) for i in part.indexes)
-    return [
-        np.nan if n is None and d.kind == "f" else n
-        for n, d in zip(part.nodata, dtypes, strict=True)
-    ]
 
 
 def _warp_alike(
@@ -167,6 +154,7 @@ def _warp_alike(
     """``(band, row, col)`` numbers of bands with one nodata, and where all of them have data."""
     own = np.result_type(*(part.raster.dtypes[i - 1] for i in indexes))
     if nodata is None and own.kind == "f":
+        # Left in the kernel, NaN would spread to its neighbours.
         nodata = np.nan
     settings: dict[str, object] = {"src_nodata": nodata, "nodata": nodata}
     if nodata is None:
@@ -192,34 +180,10 @@ def _exactly(part: Part, grid: Grid) -> dict[str, object]:
         "tolerance": EXACT,
         "XSCALE": repr(x),
         "YSCALE": repr(y),
-        # One band's nodata must not hang on the others'.
+        # By default a pixel counts as no data only where all bands that are read have none, and
+        # the file's own mask is forgotten when there are two or more.
         "UNIFIED_SRC_NODATA": "NO",
     }
-
-
-def _warp_mask(data: DatasetReader, part: Part, grid: Grid, window: Window) -> np.ndarray:
-    """True where the file's own mask or alpha is set.
-
-    The warper forgets that mask where a nodata is given, so it is warped as a band, by nearest:
-    GDAL's VRT lends it to us under the name ``mask,1``.
-    """
-    rows, cols = part.raster.grid.shape
-    t = part.raster.grid.transform
-    corner = ", ".join(repr(float(v)) for v in (t.c, t.a, t.b, t.f, t.d, t.e))
-    document = (
-        f'<VRTDataset rasterXSize="{cols}" rasterYSize="{rows}">'
-        f"<SRS>{escape(part.raster.grid.crs.to_wkt())}</SRS><GeoTransform>{corner}</GeoTransform>"
-        f'<VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
-        f'<SourceFilename relativeToVRT="0">{escape(data.name)}</SourceFilename>'
-        f"<SourceBand>mask,{part.indexes[0]}</SourceBand></SimpleSource></VRTRasterBand>"
-        f"</VRTDataset>"
-    )
-    settings = _exactly(replace(part, resampling="nearest"), grid)
-    with (
-        rasterio.open(document, driver="VRT") as lent,
-        WarpedVRT(lent, nodata=np.nan, dtype="float32", **settings) as warped,
-    ):
-        return np.nan_to_num(warped.read(1, window=FileWindow.from_slices(*window))) > 0
 
 
 def scale_between(source: Grid, target: Grid) -> tuple[float, float]:
