@@ -1,1 +1,53 @@
-"""geounet: satellite scenes to seamless land-cover maps and polygons."""
+"""geounet: satellite scenes to seamless land-cover maps and polygons.
+
+Everything the commands do is one call. The calls are imported on first use, so that asking for
+help or reading a card does not load JAX and GDAL.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geounet.model_file import load_model
+    from geounet.scene import open_scene
+    from geounet.scene_options import SceneOptions
+    from geounet.segmentation import segment
+    from geounet.settings import SegmentSettings
+    from geounet.train import train
+    from geounet.train_settings import TrainSettings, load_settings
+    from geounet.vector_settings import VectorSettings
+    from geounet.vectorize import vectorize
+
+_HOME = {
+    "SceneOptions": "scene_options",
+    "SegmentSettings": "settings",
+    "TrainSettings": "train_settings",
+    "VectorSettings": "vector_settings",
+    "load_model": "model_file",
+    "load_settings": "train_settings",
+    "open_scene": "scene",
+    "segment": "segmentation",
+    "train": "train",
+    "vectorize": "vectorize",
+}
+
+__all__ = [
+    "SceneOptions",
+    "SegmentSettings",
+    "TrainSettings",
+    "VectorSettings",
+    "load_model",
+    "load_settings",
+    "open_scene",
+    "segment",
+    "train",
+    "vectorize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'geounet' has no attribute {name!r}")
+    return getattr(import_module(f"geounet.{_HOME[name]}"), name)

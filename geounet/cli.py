@@ -216,7 +216,7 @@ def demo(
 def _segment_one(
     scene: str, model: str, out: Path, settings: SegmentSettings, reporter: Reporter
 ) -> None:
-    from geounet.segment import segment as run_segment
+    from geounet.segmentation import segment as run_segment
 
     _print_results(run_segment(scene, model, out, settings, reporter))
 
@@ -224,7 +224,7 @@ def _segment_one(
 def _segment_many(
     scenes: list[str], model: str, out: Path, settings: SegmentSettings, reporter: Reporter
 ) -> None:
-    from geounet.segment import segment_all
+    from geounet.segmentation import segment_all
 
     if settings.bands:
         raise SettingsError("--band names the files of one scene; give one SCENE, or a scene.yaml")
@@ -240,7 +240,7 @@ def _segment_many(
 
 
 def _print_plans(scenes: list[str], model: str, settings: SegmentSettings) -> None:
-    from geounet.segment import prepare
+    from geounet.segmentation import prepare
 
     for scene in scenes:
         prepared = prepare(scene, model, settings)
@@ -272,9 +272,11 @@ def _print_results(results: Results) -> None:
 
 
 def _print_epoch(record: dict[str, object]) -> None:
-    from geounet.train import epoch_line
+    print("  ".join(f"{name} {_short(value)}" for name, value in record.items()), file=sys.stderr)
 
-    print(epoch_line(record), file=sys.stderr)
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _reporter(talk: Talk) -> Reporter:

@@ -56,6 +56,7 @@ class Results:
     hidden_ha: float
     nodata_pixels: int
     features: int
+    legend: tuple[LandClass, ...] = ()
 
 
 def output_names(settings: SegmentSettings) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""Jobs as recipes: each module is short enough to copy and change. Installed as geounet.pipelines."""
+"""Jobs as recipes, short enough to copy and change; installed as geounet.pipelines."""

@@ -15,6 +15,7 @@ from typing import Any
 import shapely
 
 from geounet.aoi import read_aoi
+from geounet.card import LandClass
 from geounet.engine import Work, cluster, run
 from geounet.errors import GeounetError, InputError, InterruptedJobError
 from geounet.fit import Fit, fit
@@ -98,7 +99,9 @@ def segment(
             prepared = _with_window_of(prepared, earlier or (finished or {}).get("fingerprint", {}))
         identity = fingerprint(prepared)
         if finished is not None:
-            return _already_finished(out, finished, identity, reporter)
+            refuse_difference(out, finished.get("fingerprint", {}), identity)
+            reporter.note(f"{out}: is finished already, nothing to resume")
+            return _already_finished(out, finished, prepared.model.card.classes)
         records = _label(job, prepared, identity, reporter)
         labelled = time.monotonic()
         results = _write(job, prepared, records, reporter)
@@ -231,6 +234,7 @@ def _write(
         hidden_hectares(source),
         rows * cols - sum(row.pixels for row in table),
         count,
+        prepared.model.card.classes,
     )
 
 
@@ -281,11 +285,9 @@ def _with_window_of(prepared: Prepared, earlier: Mapping[str, Any]) -> Prepared:
 
 
 def _already_finished(
-    out: Path, report: Mapping[str, Any], identity: Mapping[str, Any], reporter: Reporter
+    out: Path, report: Mapping[str, Any], legend: tuple[LandClass, ...]
 ) -> Results:
-    """A finished job is not run again, if it is the same job."""
-    refuse_difference(out, report.get("fingerprint", {}), identity)
-    reporter.note(f"{out}: is finished already, nothing to resume")
+    """What a finished job gave back when it ran."""
     return Results(
         out,
         tuple(out / name for name in report["files"]),
@@ -293,6 +295,7 @@ def _already_finished(
         report["hidden_ha"],
         report["nodata_pixels"],
         report["features"],
+        legend,
     )
 
 
