@@ -25,6 +25,7 @@ from geounet.vector_settings import Amount
 
 _BATCH = 10_000
 _ROWS = 512
+_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ def simplify_coverage(polygons: ndarray, tolerance: float) -> ndarray:
     """Polygons in pixel units with fewer vertices; borders that were shared stay shared.
 
     GEOS wants neighbours to have the same vertices along a shared border, but a traced edge lacks
-    those of its neighbours' corners: cutting every edge at each pixel gives them. A region that is
-    simplified away comes back empty.
+    those of its neighbours' corners: cutting every edge at each pixel gives them. However large
+    the tolerance, a polygon keeps a triangle at least.
     """
     return shapely.coverage_simplify(shapely.segmentize(polygons, 1.0), tolerance)
 
@@ -126,11 +127,24 @@ class _Regions:
         return len(self.class_id)
 
 
+def present_values(labels: Int[ndarray, "..."]) -> Int[ndarray, " value"]:
+    """The values that occur, ascending: `numpy.unique`, without sorting every pixel."""
+    if not labels.size:
+        return np.empty(0, np.int64)
+    low, high = int(labels.min()), int(labels.max())
+    if high - low >= _CHUNK:
+        return np.unique(labels)
+    flat, seen = labels.reshape(-1), np.zeros(high - low + 1, bool)
+    for start in range(0, flat.size, _CHUNK):
+        seen[flat[start : start + _CHUNK].astype(np.int64) - low] = True
+    return np.flatnonzero(seen) + low
+
+
 def _components(labels: ndarray, options: PolygonOptions) -> Int[ndarray, "row col"]:
     """Numbers of the 4-connected components of equal class, from 1; 0 elsewhere."""
     ids = np.zeros(labels.shape, np.int32)
     found = 0
-    for value in np.unique(labels).tolist():
+    for value in present_values(labels).tolist():
         if value == options.nodata or (
             options.classes is not None and value not in options.classes
         ):
@@ -226,9 +240,8 @@ def _built(outlines: list[list[list[tuple[float, float]]]]) -> ndarray:
 
 
 def _batches(regions: _Regions, polygons: ndarray, grid: Grid) -> Iterator[Features]:
-    kept = np.flatnonzero(~shapely.is_empty(polygons))
-    for start in range(0, len(kept), _BATCH):
-        part = kept[start : start + _BATCH]
+    for start in range(0, regions.count, _BATCH):
+        part = slice(start, start + _BATCH)
         yield Features(
             on_earth(polygons[part], grid),
             regions.class_id[part],

@@ -11,7 +11,7 @@ from numpy import ndarray
 from rasterio.errors import RasterioError
 
 from geounet.errors import InputError, SettingsError
-from geounet.polygonize import PolygonOptions, polygonize
+from geounet.polygonize import PolygonOptions, polygonize, present_values
 from geounet.raster import Raster, cause_of, open_raster, read_header
 from geounet.style import AnyClass, MapClass, default_colour
 from geounet.vector import VectorLayer, check_target, write_features
@@ -52,7 +52,7 @@ def vectorize(
     for path in paths:
         check_target(path, raster.grid, overwrite=settings.overwrite)
     labels, nodata = _read_labels(raster)
-    values = [v for v in np.unique(labels).tolist() if v != nodata]
+    values = [v for v in present_values(labels).tolist() if v != nodata]
     known = tuple(classes) or _classes_of(raster, values)
     options = PolygonOptions(
         nodata=nodata,
@@ -106,7 +106,7 @@ def _read_labels(raster: Raster) -> tuple[Int[ndarray, "row col"], int | None]:
                 "is the file complete?"
             ) from error
     labels = _whole_numbers(raster, values, invalid)
-    present = np.unique(labels[~invalid])
+    present = present_values(labels[~invalid])
     if len(present) > MOST_CLASSES:
         raise InputError(
             f"{raster.shown}: has {len(present)} different values, more than {MOST_CLASSES}: it "
@@ -120,9 +120,11 @@ def _read_labels(raster: Raster) -> tuple[Int[ndarray, "row col"], int | None]:
 
 
 def _whole_numbers(raster: Raster, values: ndarray, invalid: ndarray) -> Int[ndarray, "row col"]:
-    invalid |= ~np.isfinite(values)
-    values = np.where(invalid, 0, values)
-    if (values != np.rint(values)).any():
+    """The values as int32; ``invalid`` grows by what is not finite."""
+    if values.dtype.kind == "f":
+        np.logical_or(invalid, ~np.isfinite(values), out=invalid)
+    values = np.where(invalid, values.dtype.type(0), values)
+    if values.dtype.kind == "f" and (values != np.rint(values)).any():
         raise InputError(
             f"{raster.shown}: holds fractions, and a class raster holds whole numbers; "
             "reclassify it first"
