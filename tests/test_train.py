@@ -1,0 +1,246 @@
+"""Training: it learns, it repeats itself to the byte, and it says what it cannot do."""
+
+from __future__ import annotations
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rasterio
+import yaml
+from affine import Affine
+from flax import nnx
+from rasterio.crs import CRS
+
+from geounet.chips import Samples, find_chips
+from geounet.errors import InputError, OutputError, SettingsError
+from geounet.model_file import load_model
+from geounet.train import confusions, train
+from geounet.train_settings import TrainSettings, load_settings, to_yaml, with_root
+from geounet.unet import UNet
+
+PLACE = {"crs": CRS.from_epsg(32633), "transform": Affine(30, 0, 331_015, 0, -30, 5_822_045)}
+CONFIG = {
+    "name": "tiny",
+    "classes": [
+        {"value": 0, "name": "land", "colour": "#d8cfb4"},
+        {"value": 1, "name": "water", "colour": "#1f78b4"},
+    ],
+    "data": {
+        "root": ".",
+        "images": "images/*.tif",
+        "labels": "labels/*.tif",
+        "bands": {"green": 1, "swir1": 2},
+        "scale": 0.0001,
+        "ignore": [9],
+        "table": "places.csv",
+        "validation": {"column": "place", "values": ["p0"]},
+    },
+    "network": {"depth": 1, "base_filters": 4, "dropout": 0.1},
+    "augment": {"zoom": [0.8, 1.25], "gain": 0.1, "haze": 0.01, "noise": 0.002},
+    "optimiser": {"learning_rate": 0.02, "ema": 0.9},
+    "chip": 16,
+    "batch": 3,
+    "epochs": 6,
+}
+
+
+def write(path, array, **profile):
+    path.parent.mkdir(exist_ok=True)
+    count, height, width = array.shape
+    fields = {"driver": "GTiff", "count": count, "height": height, "width": width}
+    with rasterio.open(path, "w", dtype=array.dtype, **fields, **PLACE, **profile) as file:
+        file.write(array)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Ten scenes of odd size: water where green is brighter than swir1, some of it unlabelled."""
+    root = tmp_path_factory.mktemp("set")
+    rng = np.random.default_rng(4)
+    for n in range(10):
+        blocks = rng.integers(0, 2, (5, 4))
+        water = np.kron(blocks, np.ones((4, 5), int))[:19, :]
+        green = np.where(water, 900, 700) + rng.normal(0, 60, water.shape)
+        swir = np.where(water, 200, 2400) + rng.normal(0, 90, water.shape)
+        bands = np.stack([green, swir]).astype(np.int16)
+        bands[:, 0, 1] = -999
+        labels = water.astype(np.uint8)[None]
+        labels[:, 7, 7] = 9
+        write(root / f"images/{n}.tif", bands, nodata=-999)
+        write(root / f"labels/{n}.tif", labels)
+    rows = "".join(f"{n},p{n % 5}\n" for n in range(10))
+    (root / "places.csv").write_text(f"id,place\n{rows}")
+    (root / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    return root
+
+
+@pytest.fixture(scope="module")
+def settings(folder):
+    return load_settings(folder / "config.yaml")
+
+
+@pytest.fixture(scope="module")
+def trained(settings, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "out"
+    seen = []
+    return train(settings, out, report=seen.append), seen, out
+
+
+def changed(settings, **fields) -> TrainSettings:
+    return settings.model_copy(update=fields)
+
+
+def test_it_learns_what_the_labels_show(trained):
+    result, _, _ = trained
+    assert result.epochs[-1]["loss"] < 0.7 * result.epochs[0]["loss"]
+    assert result.epochs[-1]["iou"]["water"] > 0.9
+    hits, total = np.trace(result.confusion), result.confusion.sum()
+    assert hits / total > 0.9
+    assert "place was held out" in result.card.accuracy["IoU water"]
+
+
+def test_the_folder_holds_model_metrics_and_settings(trained, settings):
+    result, seen, out = trained
+    assert sorted(p.name for p in out.iterdir()) == [
+        "config.yaml",
+        "metrics.jsonl",
+        "model.safetensors",
+    ]
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert lines == seen == list(result.epochs)
+    assert [line["epoch"] for line in lines] == list(range(1, settings.epochs + 1))
+    for key in ("loss", "learning_rate", "seconds", "samples_per_second", "iou"):
+        assert all(key in line for line in lines)
+    assert load_settings(out / "config.yaml") == settings
+
+
+def test_the_model_file_is_the_network_that_was_measured(trained, settings):
+    result, _, _ = trained
+    model = load_model(result.model)
+    assert model.card == result.card
+    assert model.card.bands == ("green", "swir1")
+    assert model.card.architecture.outputs == 1
+    held = [c for c in find_chips(settings.data, 16) if c.row["place"] == "p0"]
+    samples = Samples(held, settings.data, settings.classes, 16, 0)
+    scaling = (jnp.float32(model.card.mean), jnp.float32(model.card.std))
+    again = confusions(model.network, scaling, samples, 2)
+    assert again.shape == (len(held), 2, 2)
+    # float16 weights may tip a pixel that was on the edge.
+    assert np.abs(again.sum(axis=0) - result.confusion).max() <= 0.01 * result.confusion.sum()
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
+    trained, settings, tmp_path_factory
+):
+    result, _, _ = trained
+    again = train(settings, tmp_path_factory.mktemp("again"))
+    other = train(changed(settings, seed=1, epochs=1), tmp_path_factory.mktemp("other"))
+    assert again.model.read_bytes() == result.model.read_bytes()
+    assert other.model.read_bytes() != result.model.read_bytes()
+
+
+def test_mean_and_std_come_from_the_training_pixels_alone(trained, folder):
+    result, _, _ = trained
+    numbers = []
+    for n in range(10):
+        if n % 5:
+            with rasterio.open(folder / f"images/{n}.tif") as file:
+                pixels = file.read()
+            for rows, cols in (
+                (slice(r, r + 16), slice(c, c + 16)) for r in (0, 3) for c in (0, 4)
+            ):
+                window = pixels[:, rows, cols].reshape(2, -1)
+                numbers.append(window[:, window[0] != -999])
+    values = np.concatenate(numbers, axis=1) * 1e-4
+    np.testing.assert_allclose(result.card.mean, values.mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(result.card.std, values.std(axis=1), rtol=1e-5)
+
+
+def test_pixels_without_data_are_not_scored(settings):
+    chips = find_chips(settings.data, 16)[:1]
+    samples = Samples(chips, settings.data, settings.classes, 16, 0)
+    network = UNet(settings.architecture, nnx.Rngs(0))
+    network.eval()
+    matrices = confusions(network, (jnp.zeros(2), jnp.ones(2)), samples, 2)
+    assert matrices.sum() == 16 * 16 - 2
+
+
+def test_three_classes_train_on_all_samples_without_validation(settings, folder, tmp_path):
+    third = {"value": 9, "name": "unsure", "colour": "#777777"}
+    data = CONFIG["data"] | {"ignore": [], "validation": None}
+    fields = CONFIG | {"classes": [*CONFIG["classes"], third], "data": data, "epochs": 1}
+    three = with_root(TrainSettings.model_validate(fields), folder)
+    result = train(three, tmp_path / "out")
+    assert result.card.architecture.outputs == 3
+    assert result.confusion is None
+    assert "iou" not in result.epochs[0]
+
+
+def test_a_folder_that_holds_something_is_refused_and_kept(settings, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="is not empty; choose another"):
+        train(settings, tmp_path)
+    train(changed(settings, epochs=1), tmp_path, overwrite=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    with pytest.raises(OutputError, match="is a file"):
+        train(settings, tmp_path / "notes.txt")
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_a_model_is_written(settings, tmp_path):
+    wild = settings.optimiser.model_copy(
+        update={"learning_rate": 1e38, "warmup_epochs": 0, "clip_norm": 1e30}
+    )
+    with pytest.raises(SettingsError, match=r"epoch .*lower optimiser\.learning_rate"):
+        train(changed(settings, optimiser=wild), tmp_path / "out")
+    assert not (tmp_path / "out/model.safetensors").exists()
+
+
+def test_bad_labels_are_refused_before_the_folder_is_made(settings, tmp_path):
+    data = settings.data.model_copy(update={"ignore": ()})
+    with pytest.raises(InputError, match="no class: 9"):
+        train(changed(settings, data=data), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("- a list", "not a mapping of settings"),
+        ("name: [", "not valid YAML"),
+        ("name: tiny", "classes: Field required"),
+        (yaml.safe_dump(CONFIG | {"epoch": 3}), "epoch: Extra inputs are not permitted"),
+        (yaml.safe_dump(CONFIG | {"chip": 17}), "chip 17 must be a multiple of 2"),
+        (yaml.safe_dump(CONFIG | {"epochs": 0}), "epochs: Input should be greater"),
+        (
+            yaml.safe_dump(CONFIG | {"classes": CONFIG["classes"][:1] * 2}),
+            "two classes have the same value",
+        ),
+        (
+            yaml.safe_dump(CONFIG | {"data": CONFIG["data"] | {"ignore": [1]}}),
+            "label 1 is a class and ignored",
+        ),
+        ("name: !!python/object/apply:os.system [ls]", "not valid YAML"),
+    ],
+)
+def test_a_config_that_cannot_hold_is_refused_with_file_and_field(tmp_path, text, cause):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=rf"bad\.yaml: .*{cause}"):
+        load_settings(path)
+
+
+def test_a_missing_config_is_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"none\.yaml: cannot be read"):
+        load_settings(tmp_path / "none.yaml")
+
+
+def test_the_root_is_relative_to_the_file_unless_given(folder, tmp_path):
+    assert load_settings(folder / "config.yaml").data.root == folder
+    assert load_settings(folder / "config.yaml", tmp_path).data.root == tmp_path
+
+
+def test_settings_written_out_are_read_back_the_same(settings, tmp_path):
+    (tmp_path / "c.yaml").write_text(to_yaml(settings))
+    assert load_settings(tmp_path / "c.yaml") == settings
