@@ -4,12 +4,15 @@ The law (rule 5 of exact tiling): ``read_on(part, grid, window)`` equals the sam
 ``read_on(part, grid, grid.whole)`` bit for bit. Files whose pixels are the grid's are copied. All
 others are resampled by GDAL's warper, which by default breaks the law twice: it approximates the
 transformation over the part that is asked for, and it chooses the size of its kernel from that
-part. Both are fixed here.
+part. Both are fixed here, and what rounding is left is the same for all, because the warper is
+asked for fixed blocks only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import ceil
 
 import numpy as np
@@ -160,9 +163,31 @@ def _warp_alike(
     if nodata is None:
         settings = {"nodata": np.nan, "dtype": np.result_type(own, np.float32).name}
     with WarpedVRT(data, **settings, **_exactly(part, grid)) as warped:
-        layers = warped.read(indexes, window=FileWindow.from_slices(*window))
+        layers = np.zeros((len(indexes), *shape_of(window)), warped.dtypes[0])
+        for block in _blocks(window, warped.block_shapes[0], grid.shape):
+            piece = warped.read(indexes, window=FileWindow.from_slices(*block))
+            shared = intersect(block, window)
+            if shared is not None:
+                here, there = shift(shared, window), shift(shared, block)
+                layers[:, *here] = piece[:, *there]
     marker = np.nan if nodata is None else nodata
     return layers, measured(np.moveaxis(layers, 0, 2), (marker,) * len(indexes))
+
+
+def _blocks(window: Window, block: tuple[int, int], shape: tuple[int, int]) -> Iterator[Window]:
+    """The blocks of a fixed layout that a window touches.
+
+    Even at its finest tolerance the warper interpolates positions between the ends of what it is
+    asked for, and the last bit of a float then hangs on the window: so it is always asked the same.
+    """
+    rows, cols = (
+        [
+            slice(start, min(start + size, length))
+            for start in range(span.start // size * size, span.stop, size)
+        ]
+        for span, size, length in zip(window, block, shape, strict=True)
+    )
+    yield from product(rows, cols)
 
 
 def _exactly(part: Part, grid: Grid) -> dict[str, object]:
