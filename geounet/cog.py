@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 from zlib import crc32
 
 import numpy as np
@@ -22,13 +24,14 @@ from numpy import ndarray
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader, DatasetWriter
+from rasterio.io import DatasetReader, DatasetWriter, MemoryFile
 
 from geounet.card import NODATA, LandClass
 from geounet.errors import OutputError
 from geounet.grid import Grid, Window, shape_of
 from geounet.placing import check_free, folder_beside, named, place
 from geounet.style import colour_table, pam_xml, raster_qml
+from geounet.xml_file import read_xml
 
 BLOCK = 512
 _ENV = {"GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 64, "GDAL_PAM_ENABLED": "YES"}
@@ -72,18 +75,46 @@ def write_cog(
         OutputError: if the file exists, cannot be written, or does not hold what was written.
     """
     style = style or CogStyle()
-    check_free(path, overwrite=overwrite)
+    check_target(path, grid, overwrite=overwrite)
     with folder_beside(path) as folder, named(path, RasterioError, OSError), rasterio.Env(**_ENV):
         plain, new = folder / "plain.tif", folder / path.name
         written = _write_plain(plain, grid, pieces, style)
         rasterio.shutil.copy(plain, new, driver="COG", **_options(style))
         plain.unlink()
-        _verify(new, path, grid, style, written)
         if style.classes:
-            pam, qml = pam_xml(style.classes), raster_qml(style.classes)
-            (folder / f"{path.name}.aux.xml").write_text(pam, encoding="utf-8")
-            (folder / f"{path.stem}.qml").write_text(qml, encoding="utf-8")
+            _add_side_cars(new, style.classes)
+        _verify(new, path, grid, style, written)
         place(folder, path)
+
+
+def check_target(path: Path, grid: Grid, *, overwrite: bool = False) -> None:
+    """Refuse, before any work is done, a file that must not be written, or cannot hold its grid.
+
+    Raises:
+        OutputError: if the file exists, or a GeoTIFF would change the transform or the CRS.
+    """
+    check_free(path, overwrite=overwrite)
+    pixel = Grid((1, 1), grid.transform, grid.crs)
+    with rasterio.Env(**_ENV), MemoryFile() as memory:
+        with memory.open(**_profile(pixel, 1, NODATA)):
+            pass
+        with memory.open() as data:
+            _check_header(path, data, pixel, CogStyle())
+
+
+def _add_side_cars(new: Path, classes: Sequence[LandClass]) -> None:
+    """The QGIS style, and the class names in the side-car that GDAL may have begun.
+
+    A CRS that GeoTIFF has no keys for is kept there by GDAL.
+    """
+    new.with_suffix(".qml").write_text(raster_qml(classes), encoding="utf-8")
+    side_car = new.with_name(new.name + ".aux.xml")
+    text = pam_xml(classes)
+    if side_car.exists():
+        root, theirs = ElementTree.fromstring(text), read_xml(side_car)
+        root[:0] = [part for part in theirs if part.tag != "PAMRasterBand"]
+        text = ElementTree.tostring(root, encoding="unicode")
+    side_car.write_text(text, encoding="utf-8")
 
 
 def _options(style: CogStyle) -> dict[str, str | int]:
@@ -103,33 +134,35 @@ def _write_plain(
     plain: Path, grid: Grid, pieces: Iterable[Piece], style: CogStyle
 ) -> list[tuple[Window, int]]:
     """Write the pieces and return each window with the checksum of what was given for it."""
-    rows, cols = grid.shape
     written = []
-    with rasterio.open(
-        plain,
-        "w",
-        driver="GTiff",
-        height=rows,
-        width=cols,
-        count=len(style.bands),
-        dtype="uint8",
-        crs=grid.crs,
-        transform=grid.transform,
-        nodata=style.nodata,
-        tiled=True,
-        blockxsize=BLOCK,
-        blockysize=BLOCK,
-        interleave="band",
-        SPARSE_OK="TRUE",
-        BIGTIFF="IF_SAFER",
-        NUM_THREADS="1",
-    ) as data:
+    with rasterio.open(plain, "w", **_profile(grid, len(style.bands), style.nodata)) as data:
         _describe(data, style)
         for window, values in pieces:
             bands = _bands(values, window, len(style.bands))
             data.write(bands, window=_rasterio_window(window))
             written.append((window, crc32(bands.data)))
     return written
+
+
+def _profile(grid: Grid, bands: int, nodata: int) -> dict[str, Any]:
+    rows, cols = grid.shape
+    return {
+        "driver": "GTiff",
+        "height": rows,
+        "width": cols,
+        "count": bands,
+        "dtype": "uint8",
+        "crs": grid.crs,
+        "transform": grid.transform,
+        "nodata": nodata,
+        "tiled": True,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
+        "interleave": "band",
+        "SPARSE_OK": "TRUE",
+        "BIGTIFF": "IF_SAFER",
+        "NUM_THREADS": "1",
+    }
 
 
 def _describe(data: DatasetWriter, style: CogStyle) -> None:
@@ -162,12 +195,7 @@ def _verify(
     new: Path, path: Path, grid: Grid, style: CogStyle, written: Sequence[tuple[Window, int]]
 ) -> None:
     with rasterio.open(new, driver="GTiff") as data:
-        for what, found, expected in _header(data, grid, style):
-            if found != expected:
-                raise OutputError(
-                    f"{path}: its {what} is {found} after writing, not {expected}; "
-                    "a GeoTIFF cannot hold it: bring the scene to another CRS first"
-                )
+        _check_header(path, data, grid, style)
         for window, checksum in written:
             if crc32(data.read(window=_rasterio_window(window)).data) != checksum:
                 rows, cols = window
@@ -175,6 +203,15 @@ def _verify(
                     f"{path}: rows {rows.start} to {rows.stop}, columns {cols.start} to "
                     f"{cols.stop} differ after writing; check the disk's free space and try again"
                 )
+
+
+def _check_header(path: Path, data: DatasetReader, grid: Grid, style: CogStyle) -> None:
+    for what, found, expected in _header(data, grid, style):
+        if found != expected:
+            raise OutputError(
+                f"{path}: its {what} would be {found}, not {expected}, as a GeoTIFF cannot hold "
+                "that; bring the scene to another CRS first, for example with gdalwarp -t_srs"
+            )
 
 
 def _same_but_axes(a: CRS, b: CRS) -> bool:

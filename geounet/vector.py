@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ _DATE = "2000-01-01T00:00:00.000Z"
 _STALE = (".qix", ".sbn", ".sbx", ".idm", ".ind", ".shp.xml")
 _DBF_RECORD = 1 + 9 + 80 + 24 + 18 + 24
 _EARTH_RADII = (6.35e6, 6.39e6)
-_LONGEST_EDGE_PX = 256
+_TAN_88 = 28.6
 _FAILURES = (
     CRSError,
     DataLayerError,
@@ -162,14 +163,9 @@ def _geographic(grid: Grid) -> bool:
 def _stage(
     batches: Iterable[Features], layer: VectorLayer, work: Path, *, dense: bool
 ) -> tuple[_Staged, _Staged | None]:
-    """The features in a file of their own, and once more with long edges cut, if ``dense``.
-
-    GeoJSON is written in longitude and latitude: only the ends of an edge are moved there, and
-    the straight line between them leaves the scene's by (length / 8) · (length / Earth's radius),
-    200 m for an edge of 100 km. Edges of 256 pixels keep that under a fiftieth of a 10 m pixel.
-    """
+    """The features in a file of their own, and once more with long edges cut, if ``dense``."""
     plain, cut = work / "plain.gpkg", work / "cut.gpkg"
-    longest = _LONGEST_EDGE_PX * min(layer.grid.pixel_size)
+    longest = _longest_edge(layer.grid) if dense else 0.0
     count = vertices = rings = 0
     _append(plain, _nothing(), layer)
     if dense:
@@ -184,6 +180,18 @@ def _stage(
     return _Staged(plain, count, vertices, rings), (
         _Staged(cut, count, vertices, rings) if dense else None
     )
+
+
+def _longest_edge(grid: Grid) -> float:
+    """How long an edge may be, in CRS units, before GeoJSON shows it elsewhere.
+
+    Only the ends of an edge are moved to longitude and latitude. The straight line between them
+    leaves the true one by length² · tan(latitude) / (8 · Earth's radius): 200 m for 100 km at 45°.
+    The length given keeps that below a twentieth of a pixel up to 88°.
+    """
+    metres = float(grid.crs.linear_units_factor[1])
+    pixel = min(grid.pixel_size) * metres
+    return sqrt(8 * _EARTH_RADII[0] * 0.05 * pixel / _TAN_88) / metres
 
 
 def _append(
