@@ -9,6 +9,7 @@ from flax import nnx
 
 from geounet.unet import UNet, fold, radius, reach
 from tests.nets import architecture, random_net
+from tests.torch_unet import TorchUNet
 
 
 def parameter_count(arch):
@@ -39,25 +40,8 @@ def test_parameters_follow_the_papers_figure_at_every_depth(depth):
 
 
 def oracle(network, x):
-    """The same network in PyTorch, written from the paper alone, given the same weights."""
-    t = lambda p: torch.from_numpy(np.array(p[...]))  # noqa: E731
-    f = torch.nn.functional
-
-    def double(block, x):
-        for conv in (block.conv1, block.conv2):
-            x = f.relu(f.conv2d(x, t(conv.kernel).permute(3, 2, 0, 1), t(conv.bias), padding=1))
-        return x
-
-    x, skips = torch.from_numpy(x).permute(0, 3, 1, 2), []
-    for level, block in enumerate(network.encoder):
-        x = double(block, f.max_pool2d(x, 2) if level else x)
-        skips.append(x)
-    for level in reversed(range(len(network.decoder))):
-        up = network.up[level]
-        x = f.conv_transpose2d(x, t(up.kernel).permute(0, 3, 1, 2), t(up.bias), stride=2)
-        x = double(network.decoder[level], torch.cat([skips[level], x], dim=1))
-    head = network.head
-    logits = f.conv2d(x, t(head.kernel).permute(3, 2, 0, 1), t(head.bias))
+    with torch.no_grad():
+        logits = TorchUNet(network)(torch.from_numpy(x).permute(0, 3, 1, 2))
     return logits.permute(0, 2, 3, 1).numpy()
 
 
