@@ -8,6 +8,7 @@ closed every piece is read again and compared, before the file takes its name.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ import rasterio
 import rasterio.shutil
 from jaxtyping import Shaped
 from numpy import ndarray
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
@@ -35,6 +37,8 @@ from geounet.xml_file import read_xml
 
 BLOCK = 512
 _ENV = {"GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 64, "GDAL_PAM_ENABLED": "YES"}
+_FAILURES = (RasterioError, CPLE_BaseError, OSError)
+# ^ `rasterio.shutil.copy` lets GDAL's own errors through, which rasterio keeps private.
 
 Piece = tuple[Window, Shaped[ndarray, "row col"] | Shaped[ndarray, "row col band"]]
 
@@ -76,11 +80,12 @@ def write_cog(
     """
     style = style or CogStyle()
     check_target(path, grid, overwrite=overwrite)
-    with folder_beside(path) as folder, named(path, RasterioError, OSError), rasterio.Env(**_ENV):
-        plain, new = folder / "plain.tif", folder / path.name
+    with folder_beside(path) as folder, named(path, *_FAILURES), rasterio.Env(**_ENV):
+        plain, new = folder / f"{path.stem}.plain.tif", folder / path.name
         written = _write_plain(plain, grid, pieces, style)
         rasterio.shutil.copy(plain, new, driver="COG", **_options(style))
-        plain.unlink()
+        for left in folder.glob(f"{glob.escape(plain.name)}*"):
+            left.unlink()
         if style.classes:
             _add_side_cars(new, style.classes)
         _verify(new, path, grid, style, written)

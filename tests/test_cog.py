@@ -193,6 +193,7 @@ def test_a_crs_that_gdal_keeps_beside_the_file_is_there_with_the_class_names(tmp
         write_cog(folder / path.name, grid, [], MASK)
     with rasterio.open(path) as data:
         assert data.crs == ROTATED_POLE
+    assert len(list((tmp_path / "again").iterdir())) == 3
     side_car = path.with_name("mask.tif.aux.xml").read_text(encoding="utf-8")
     assert [c.text for c in ElementTree.fromstring(side_car).iter("Category")][4] == "snow"
     assert side_car == (tmp_path / "again" / "mask.tif.aux.xml").read_text(encoding="utf-8")
