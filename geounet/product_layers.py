@@ -15,6 +15,7 @@ from geounet.sensors import (
     LANDSAT_NODATA,
     S2_NODATA,
     S2_SCALE,
+    TOA,
     ProductName,
     hls_scaling,
     landsat_level2,
@@ -94,9 +95,7 @@ def landsat_layers(
     names = BANDS[base.sensor or ""]
     notes: tuple[str, ...] = ()
     scaling: dict[str, tuple[float | None, float | None]] = {}
-    if says and says.collection == 2 and says.level != base.level:
-        base = replace(base, level=says.level)
-    level1 = base.level is not None and base.level != "surface reflectance"
+    level1 = base.level == TOA
     if says and says.collection == 2 and not level1:
         scaling = {k: landsat_level2(names[k]) for k in bands if k in names}
     elif level1 and (options.scale is None or options.offset is None):

@@ -66,22 +66,21 @@ def _single(file: str, options: SceneOptions) -> Product:
     stem = Path(shown(file)).stem
     says = read_name(stem)
     sensor = options.sensor or (says.sensor if says else None)
-    folder = "" if is_remote(file) else str(Path(file).parent)
     about = says if says and says.sensor == sensor else None
-    layer = Layer(file)
-    if sensor is not None:
-        layer = scaled(layer, sensor, about)
-    band = _BAND_FILE.search(stem)
-    if about and band and sensor and (name := BANDS[sensor].get(_key(band[1]))):
-        layer = replace(layer, index=1, name=name, aliases=(_key(band[1]),))
-    return Product(
+    base = Product(
         name=slug(stem),
-        layers=(layer,),
+        layers=(),
         sensor=sensor,
         level=about.level if about else None,
         date=says.date if says else None,
-        folder=folder,
+        folder="" if is_remote(file) else str(Path(file).parent),
     )
+    band = _BAND_FILE.search(stem)
+    if about and band and _key(band[1]) in BANDS[about.sensor]:
+        metadata = _sentinel_metadata(Path(base.folder)) if base.folder else None
+        return _scaled_as_product(base, {_key(band[1]): file}, metadata, about, options)
+    layer = Layer(file)
+    return replace(base, layers=(scaled(layer, sensor, about) if sensor else layer,))
 
 
 def _folder(path: Path, options: SceneOptions) -> Product:
@@ -96,22 +95,32 @@ def _folder(path: Path, options: SceneOptions) -> Product:
             f"product folder, or a scene.yaml that names the bands"
         )
     says = _one_name(path, [f for f, _ in files.values()])
-    sensor = "S2" if metadata else options.sensor or (says.sensor if says else None)
     base = Product(
         name=slug(_product_name(path, metadata, files)),
         layers=(),
-        sensor=sensor,
+        sensor="S2" if metadata else options.sensor or (says.sensor if says else None),
         level=says.level if says else None,
         date=says.date if says else None,
         masks={_MASKS[k]: str(f) for k, (f, _) in files.items() if k in _MASKS},
         folder=str(path),
     )
     bands = {k: str(f) for k, (f, _) in files.items() if k not in _MASKS}
-    if sensor == "S2":
+    return _scaled_as_product(base, bands, metadata, says, options)
+
+
+def _scaled_as_product(
+    base: Product,
+    bands: dict[str, str],
+    metadata: Path | None,
+    says: ProductName | None,
+    options: SceneOptions,
+) -> Product:
+    """The product with a layer per band file, scaled as its sensor and level say."""
+    if base.sensor == "S2":
         return sentinel_layers(base, bands, metadata, says, options)
-    if sensor in ("L4-7", "L8-9"):
+    if base.sensor in ("L4-7", "L8-9"):
         return landsat_layers(base, bands, says, options)
-    if sensor in ("HLS-L30", "HLS-S30"):
+    if base.sensor in ("HLS-L30", "HLS-S30"):
         return hls_layers(base, bands)
     return replace(base, layers=tuple(Layer(f, 1, k) for k, f in sorted(bands.items())))
 

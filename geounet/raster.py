@@ -217,10 +217,10 @@ def _fault(data: DatasetReader, index: int) -> str:
     dtype = data.dtypes[index - 1]
     if dtype not in READABLE:
         return f"is of type {dtype}"
-    if data.colorinterp[index - 1] is ColorInterp.palette:
-        return "is a palette image: its numbers are colour indices"
     if data.tags(index, ns="IMAGE_STRUCTURE").get("NBITS") == "1":
         return "is a 1-bit image"
+    if data.colorinterp[index - 1] is ColorInterp.palette:
+        return "is a palette image: its numbers are colour indices"
     return ""
 
 

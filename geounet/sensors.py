@@ -91,6 +91,9 @@ _SYNONYMS = {
     "thermal": "thermal1",
     "qapixel": "qa_pixel",
 }
+_COMPACT = _SYNONYMS | {
+    name.replace("_", ""): name for names in BANDS.values() for name in names.values()
+}
 _BAND_ID = re.compile(
     r"^(?:sr|st|toa|boa)?[ _-]?b(?:and)?[ _-]?0*(\d{1,2}a?)(?:[ _-]?(?:reflectance|temperature))?$",
     re.IGNORECASE,
@@ -103,7 +106,7 @@ def canonical(name: str) -> str:
     if found:
         return f"b{found[1].lower()}"
     lower = re.sub(r"\s+", "_", name.strip().lower())
-    return _SYNONYMS.get(re.sub(r"[ _-]", "", lower), lower)
+    return _COMPACT.get(re.sub(r"[ _-]", "", lower), lower)
 
 
 def band_id(text: str) -> str | None:
@@ -188,12 +191,21 @@ def _hls(stem: str) -> ProductName | None:
     return ProductName(f"HLS-{found[1]}", SURFACE, _ordinal(found[2], found[3]))
 
 
-def _iso(day: str) -> str:
-    return f"{day[:4]}-{day[4:6]}-{day[6:]}"
+def _iso(day: str) -> str | None:
+    try:
+        return date.fromisoformat(day).isoformat()
+    except ValueError:
+        return None
 
 
-def _ordinal(year: str, day: str) -> str:
-    return (date(int(year), 1, 1) + timedelta(int(day) - 1)).isoformat()
+def _ordinal(year: str, day: str) -> str | None:
+    """Year and day of the year as a date; None where the year has no such day."""
+    try:
+        first = date(int(year), 1, 1)
+    except ValueError:
+        return None
+    found = first + timedelta(int(day) - 1)
+    return found.isoformat() if found.year == first.year else None
 
 
 S2_SCALE = 1e-4

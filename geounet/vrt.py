@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from geounet.errors import InputError
-from geounet.locations import locate
+from geounet.locations import is_remote, locate, shown
 from geounet.xml_file import read_xml
-
-HARMLESS = {"SimpleSource", "ComplexSource", "AveragedSource", "SourceFilename"}
 
 
 def check_sources(path: Path) -> None:
@@ -36,6 +34,11 @@ def check_sources(path: Path) -> None:
 
 
 def _check_source(path: Path, source: str) -> None:
+    if is_remote(source):
+        raise InputError(
+            f"{path}: names the source {shown(source)}, an address; give that address itself as "
+            f"the scene, or download it"
+        )
     try:
         with Path(source).open("rb") as stream:
             head = stream.read(12)
