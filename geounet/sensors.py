@@ -37,6 +37,7 @@ _OLI = {
     "B5": "nir",
     "B6": "swir1",
     "B7": "swir2",
+    "B8": "pan",
     "B9": "cirrus",
     "B10": "thermal1",
     "B11": "thermal2",
@@ -53,9 +54,9 @@ _TM = {
 }
 BANDS: dict[str, dict[str, str]] = {
     "S2": _S2,
-    "L8-9": _OLI | {"B8": "pan"},
+    "L8-9": _OLI,
     "L4-7": _TM,
-    "HLS-L30": _OLI,
+    "HLS-L30": {key: name for key, name in _OLI.items() if name != "pan"},
     "HLS-S30": _S2,
 }
 """Band id to common name, per sensor, in the order in which a scene lists its bands."""
