@@ -1,57 +1,50 @@
-"""The command line: arguments become settings, settings become one call. No logic lives here.
+"""The command line: which commands there are, and how each ends. What they do is in commands.py.
 
-Only cyclopts, pydantic and the settings are imported at the top, so that ``geounet --help``
-answers at once; each command imports what it runs.
+Commands are named here and imported when called, so that ``geounet --help`` answers at once: this
+module loads cyclopts and nothing else.
 """
 
 from __future__ import annotations
 
 import sys
 import traceback
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
-import pydantic
 from cyclopts import App, CycloptsError, Parameter
 
-from geounet.errors import GeounetError, PartialError, SettingsError
-from geounet.scene_options import SceneOptions
-from geounet.settings import SegmentSettings
-from geounet.vector_settings import VectorSettings
+from geounet.errors import GeounetError, SettingsError
 
-if TYPE_CHECKING:
-    from geounet.outputs import Results
-    from geounet.reporting import Reporter
-
-Flat = Parameter(name="*")
-Options = TypeVar("Options", bound=SceneOptions)
-Bands = Annotated[tuple[str, ...], Parameter(help="band by name: blue=B02.jp2, nir=4, red=TEXT")]
-
-app = App(
-    name="geounet",
-    help="Satellite scenes to seamless land-cover maps and polygons.",
-    version="0.1.0",
-    default_parameter=Parameter(negative=(), show_default=False),
-)
+COMMANDS = {
+    "segment": "Map one or more scenes: mask.tif, polygons and report.json in OUT.",
+    "vectorize": "Turn a class raster into polygons.",
+    "train": "Train a model on labelled rasters.",
+    "inspect": "What geounet sees in a scene: grid, bands, scaling, masks.",
+    "doctor": "Versions, devices and settings of this installation.",
+    "demo": "Map water on a small Sentinel-2 scene that comes with geounet.",
+}
+MODELS = {
+    "list": "One line per model that comes with geounet.",
+    "show": "A model's card: bands, classes, training data, licence, accuracy.",
+}
 
 
-@dataclass(frozen=True)
-class Talk:
-    """How much a command says, and how.
+def _make_app() -> App:
+    plain = Parameter(negative=(), show_default=False)
+    app = App(
+        name="geounet",
+        help="Satellite scenes to seamless land-cover maps and polygons.",
+        version="0.1.0",
+        default_parameter=plain,
+    )
+    for name, summary in COMMANDS.items():
+        app.command(f"geounet.commands:{name}", name=name, help=summary)
+    models = App(name="models", help="The models that come with geounet, and their cards.")
+    for name, summary in MODELS.items():
+        models.command(f"geounet.commands:{name}_models", name=name, help=summary)
+    app.command(models)
+    return app
 
-    Attributes:
-        quiet: Say nothing but errors.
-        debug: On an error, also print where in the program it happened.
-        progress: A bar on a terminal, plain or JSON lines, or none.
-    """
 
-    quiet: bool = False
-    debug: bool = False
-    progress: Literal["auto", "plain", "json", "none"] = "auto"
-
-
-Talking = Annotated[Talk, Flat]
+app = _make_app()
 
 
 def main() -> None:
@@ -71,8 +64,6 @@ def run(tokens: list[str]) -> int:
         return 0
     except CycloptsError as error:
         return _fail(_usage(error), SettingsError.exit_code, tokens)
-    except pydantic.ValidationError as error:
-        return _fail(_first_fault(error), SettingsError.exit_code, tokens)
     except GeounetError as error:
         return _fail(str(error), error.exit_code, tokens)
     except KeyboardInterrupt:
@@ -80,6 +71,9 @@ def run(tokens: list[str]) -> int:
     except BrokenPipeError:
         return 0
     except Exception as error:
+        fault = _settings_fault(error)
+        if fault:
+            return _fail(fault, SettingsError.exit_code, tokens)
         kind = type(error).__name__
         return _fail(
             f"{kind}: {error}: this is a bug in geounet; "
@@ -89,226 +83,20 @@ def run(tokens: list[str]) -> int:
         )
 
 
-@app.command
-def segment(
-    *paths: Annotated[str, Parameter(help="SCENE... OUT: one or more scenes, then a new folder")],
-    model: Annotated[str, Parameter(help="name of a shipped model, or a .safetensors file")],
-    band: Bands = (),
-    dry_run: Annotated[bool, Parameter(help="print tiles, memory and disk, and stop")] = False,
-    settings: Annotated[SegmentSettings, Flat] = SegmentSettings(),
-    talk: Talking = Talk(),
-) -> None:
-    """Map one or more scenes: mask.tif, polygons and report.json in OUT (OUT/SCENE for several)."""
-    *scenes, out = _paths(paths, "SCENE... OUT")
-    settings = _with_bands(settings, band)
-    if dry_run:
-        _print_plans(scenes, model, settings)
-    elif len(scenes) == 1:
-        _segment_one(scenes[0], model, Path(out), settings, _reporter(talk))
-    else:
-        _segment_many(scenes, model, Path(out), settings, _reporter(talk))
-
-
-@app.command
-def vectorize(
-    mask: Annotated[str, Parameter(help="class raster, made here or elsewhere")],
-    out: Annotated[str, Parameter(help="file to write: .gpkg, .geojson, .shp or .fgb")],
-    settings: Annotated[VectorSettings, Flat] = VectorSettings(),
-    talk: Talking = Talk(),
-) -> None:
-    """Turn a class raster into polygons."""
-    from geounet.vectorize import vectorize as run_vectorize
-
-    count = run_vectorize(Path(mask), Path(out), settings)
-    if not talk.quiet:
-        print(f"{count} features in {out}")
-
-
-@app.command
-def train(
-    config: Annotated[str, Parameter(help="YAML file: data, classes, network, optimiser")],
-    out: Annotated[str, Parameter(help="new folder for the model and its metrics")],
-    data: Annotated[
-        str | None, Parameter(help="folder of the data, over the config's root")
-    ] = None,
-    overwrite: Annotated[bool, Parameter(help="replace what the folder holds")] = False,
-    talk: Talking = Talk(),
-) -> None:
-    """Train a model on labelled rasters."""
-    from geounet.train import train as run_train
-    from geounet.train_settings import load_settings
-
-    settings = load_settings(Path(config), Path(data) if data else None)
-    report = None if talk.quiet or talk.progress == "none" else _print_epoch
-    run_train(settings, Path(out), report=report, overwrite=overwrite)
-    if not talk.quiet:
-        print(f"{Path(out) / 'model.safetensors'}")
-
-
-models = App(name="models", help="List the models that come with geounet, or show one's card.")
-app.command(models)
-
-
-@models.command(name="list")
-def list_models() -> None:
-    """One line per shipped model."""
-    from geounet.model_file import load_card, shipped
-
-    for name, path in shipped().items():
-        card = load_card(path)
-        size = path.stat().st_size / 1e6
-        print(f"{name:12} {', '.join(card.bands)}  ({size:.1f} MB)  {card.summary}")
-
-
-@models.command(name="show")
-def show_model(
-    model: Annotated[str, Parameter(help="name of a shipped model, or a .safetensors file")],
-) -> None:
-    """A model's card, as JSON: bands, classes, training data, licence, accuracy."""
-    from geounet.model_file import load_model
-
-    print(load_model(model).card.model_dump_json(indent=2))
-
-
-@app.command
-def inspect(
-    scene: Annotated[str, Parameter(help="raster, product folder or scene.yaml")],
-    band: Bands = (),
-    options: Annotated[SceneOptions, Flat] = SceneOptions(),
-    talk: Talking = Talk(),
-) -> None:
-    """What geounet sees in a scene, as YAML: grid, bands, scaling, masks. No pixel is read."""
-    import yaml
-
-    from geounet.scene import open_scene
-
-    found = open_scene(scene, _with_bands(options, band))
-    print(yaml.safe_dump(found.describe(), sort_keys=False, allow_unicode=True), end="")
-
-
-@app.command
-def doctor() -> None:
-    """Versions, devices and settings of this installation; exit code 1 if something is wrong."""
-    from geounet.doctor import examine
-
-    faults = 0
-    for finding in examine():
-        faults += not finding.good
-        print(f"{'ok ' if finding.good else 'BAD'}  {finding.what:18} {finding.found}")
-    if faults:
-        raise GeounetError(f"{faults} of the checks above failed")
-
-
-@app.command
-def demo(
-    out: Annotated[str, Parameter(help="new folder for the results")] = "geounet-demo",
-    overwrite: Annotated[bool, Parameter(help="replace what the folder holds")] = False,
-    talk: Talking = Talk(),
-) -> None:
-    """Map water on a small Sentinel-2 scene that comes with geounet."""
-    from geounet.pipelines.demo import demo as run_demo
-
-    results, notes = run_demo(Path(out), overwrite, _reporter(talk))
-    _print_results(results)
-    print("\n".join(notes))
-
-
-def _segment_one(
-    scene: str, model: str, out: Path, settings: SegmentSettings, reporter: Reporter
-) -> None:
-    from geounet.segmentation import segment as run_segment
-
-    _print_results(run_segment(scene, model, out, settings, reporter))
-
-
-def _segment_many(
-    scenes: list[str], model: str, out: Path, settings: SegmentSettings, reporter: Reporter
-) -> None:
-    from geounet.segmentation import segment_all
-
-    if settings.bands:
-        raise SettingsError("--band names the files of one scene; give one SCENE, or a scene.yaml")
-    failed = 0
-    for name, outcome in segment_all(scenes, model, out, settings, reporter):
-        if isinstance(outcome, GeounetError):
-            failed += 1
-            print(f"geounet: {name}: {outcome}", file=sys.stderr)
-        else:
-            _print_results(outcome)
-    if failed:
-        raise PartialError(f"{failed} of {len(scenes)} scenes failed, the rest are done")
-
-
-def _print_plans(scenes: list[str], model: str, settings: SegmentSettings) -> None:
-    from geounet.segmentation import prepare
-
-    for scene in scenes:
-        prepared = prepare(scene, model, settings)
-        print(f"{prepared.fit.scene.name}")
-        for name, text in prepared.plan.describe().items():
-            print(f"  {name:9} {text}")
-        for note in prepared.fit.notes:
-            print(f"note: {note}", file=sys.stderr)
-
-
-def _print_results(results: Results) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=None, box=None, pad_edge=False)
-    for heading in ("class", "pixels", "hectares", "share"):
-        table.add_column(heading, justify="left" if heading == "class" else "right")
-    for row in results.classes:
-        share = f"{100 * row.share:.1f} %"
-        table.add_row(row.name, f"{row.pixels:,}", f"{row.area_ha:,.1f}", share)
-    if results.hidden_ha:
-        table.add_row("hidden by a mask", "", f"{results.hidden_ha:,.1f}", "")
-    table.add_row("no data", f"{results.nodata_pixels:,}", "", "")
-    console = Console(highlight=False)
-    console.print(table)
-    console.print("areas: pixel count, no accuracy assessment")
-    for path in results.files:
-        console.print(f"  {path}", soft_wrap=True)
-
-
-def _print_epoch(record: dict[str, object]) -> None:
-    print("  ".join(f"{name} {_short(value)}" for name, value in record.items()), file=sys.stderr)
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _reporter(talk: Talk) -> Reporter:
-    from geounet.progress import make_reporter
-
-    return make_reporter(talk.progress, talk.quiet)
-
-
-def _paths(paths: tuple[str, ...], form: str) -> tuple[str, ...]:
-    if len(paths) < 2:
-        raise SettingsError(f"give {form}: inputs first, the output last")
-    return paths
-
-
-def _with_bands(options: Options, band: tuple[str, ...]) -> Options:
-    wrong = [text for text in band if "=" not in text]
-    if wrong:
-        raise SettingsError(f"--band {wrong[0]}: write it as name=source, as in blue=B02.jp2")
-    return options.model_copy(update={"bands": dict(text.split("=", 1) for text in band)})
-
-
 def _usage(error: CycloptsError) -> str:
+    return _settings_fault(error) or f"{' '.join(str(error).split())} See `geounet --help`."
+
+
+def _settings_fault(error: BaseException) -> str:
+    """The first fault that pydantic found in settings, anywhere in the chain of causes."""
+    from pydantic import ValidationError
+
     cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, pydantic.ValidationError):
-            return _first_fault(cause)
+    while cause is not None and not isinstance(cause, ValidationError):
         cause = cause.__cause__ or cause.__context__
-    return f"{' '.join(str(error).split())} See `geounet --help`."
-
-
-def _first_fault(error: pydantic.ValidationError) -> str:
-    fault = error.errors(include_url=False)[0]
+    if cause is None:
+        return ""
+    fault = cause.errors(include_url=False)[0]
     flag = "".join(f"--{part}: ".replace("_", "-") for part in fault["loc"][:1])
     return flag + fault["msg"].removeprefix("Value error, ")
 

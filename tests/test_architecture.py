@@ -1,0 +1,65 @@
+"""The layers: imports point down only, and ARCHITECTURE.md names every module."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted(path for path in (ROOT / "geounet").glob("*.py") if path.stem != "__init__")
+CORE = {
+    "area", "augment", "card", "errors", "grid", "losses", "metrics", "polygonize", "predict",
+    "sensors", "style", "unet",
+}  # fmt: skip
+SETTINGS = {"scene_options", "settings", "train_settings", "vector_settings", "reporting"}
+FLOW = {
+    "doctor", "engine", "fit", "outputs", "planning", "scene_preview", "segmentation", "stop",
+    "train", "vectorize",
+}  # fmt: skip
+TOP = {"cli", "commands", "progress"}
+RANK = {
+    **dict.fromkeys(CORE | SETTINGS, 0),
+    **dict.fromkeys(FLOW, 2),
+    **dict.fromkeys(TOP, 3),
+}
+FILES = {"rasterio", "pyogrio", "safetensors", "distributed", "dask", "geopandas"}
+PURE_PARTS = {"rasterio.crs", "rasterio.features"}
+
+
+def imports_of(path):
+    """Modules imported at the top of a file, in full."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_imports_point_down_only(path):
+    for name in imports_of(path):
+        if name.startswith("geounet."):
+            other = name.split(".")[1]
+            assert RANK.get(other, 1) <= RANK.get(path.stem, 1), f"{path.stem} imports {other}"
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.stem in CORE], ids=lambda p: p.stem)
+def test_the_core_knows_neither_files_nor_dask(path):
+    for name in imports_of(path):
+        assert name in PURE_PARTS or name.split(".")[0] not in FILES, f"{path.stem}: {name}"
+
+
+def test_the_architecture_page_names_every_module():
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    missing = [path.name for path in MODULES if f"`{path.name}`" not in page]
+    assert not missing
+
+
+def test_only_the_command_line_prints():
+    for path in MODULES:
+        calls = [n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+        names = {call.id for call in calls if isinstance(call, ast.Name)}
+        assert path.stem in ("cli", "commands") or "print" not in names, path.stem
+        assert not names & {"eval", "exec"}, path.stem

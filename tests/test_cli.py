@@ -1,0 +1,176 @@
+"""The command line: what it answers, how fast, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import rasterio
+
+from geounet import cli
+from tests.jobs import make_model, make_scene
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(make_model(tmp_path_factory.mktemp("model") / "drawn.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    return str(make_scene(tmp_path_factory.mktemp("scene") / "scene.tif"))
+
+
+def call(*tokens):
+    return cli.run([str(token) for token in tokens])
+
+
+def test_help_loads_no_array_or_raster_library():
+    code = (
+        "import sys\nfrom geounet.cli import run\nassert run(['--help']) == 0\n"
+        "heavy = {'pydantic', 'numpy', 'jax', 'rasterio', 'pyogrio', 'distributed', 'shapely'}\n"
+        "loaded = heavy & set(sys.modules)\nassert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "segment" in done.stdout
+
+
+def test_segment_writes_a_table_to_stdout_and_talk_to_stderr(scene, model, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert call("segment", scene, out, "--model", model, "--window", 64) == 0
+    printed = capsys.readouterr()
+    assert "class 1" in printed.out
+    assert "no accuracy assessment" in printed.out
+    assert "note:" not in printed.out
+    assert "segmenting: 100 %" in printed.err
+    with rasterio.open(out / "mask.tif") as file:
+        assert file.nodata == 255
+
+
+def test_quiet_says_nothing_on_stderr_and_json_is_json(scene, model, tmp_path, capsys):
+    assert call("segment", scene, tmp_path / "a", "--model", model, "--quiet") == 0
+    assert capsys.readouterr().err == ""
+    json_lines = ("--progress", "json")
+    assert call("segment", scene, tmp_path / "b", "--model", model, *json_lines) == 0
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert events[-1]["event"] in ("progress", "note")
+    assert {"pixels", "total", "pixels_per_second"} <= next(
+        e.keys() for e in events if e["event"] == "progress"
+    )
+
+
+def test_dry_run_prints_tiles_memory_and_disk_and_writes_nothing(scene, model, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert call("segment", scene, out, "--model", model, "--window", 64, "--dry-run") == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("tiles", "memory", "disk", "halo 24"))
+    assert not out.exists()
+
+
+def test_several_scenes_of_which_one_fails_end_with_4(scene, model, tmp_path, capsys):
+    (tmp_path / "broken.tif").write_text("<html>")
+    code = call(
+        "segment", tmp_path / "broken.tif", scene, tmp_path / "out", "--model", model,
+        "--format", "none",
+    )  # fmt: skip
+    assert code == 4
+    assert "1 of 2 scenes failed" in capsys.readouterr().err
+    assert (tmp_path / "out" / "scene" / "mask.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "code", "says"),
+    [
+        (["segment", "a.tif", "--model", "water"], 2, "inputs first, the output last"),
+        (["segment", "a.tif", "out"], 2, "model"),
+        (["segment", "a", "b", "--model", "m", "--modle"], 2, "Unknown option"),
+        (["segment", "a", "b", "--model", "m", "--min-area", "5x"], 2, "--min-area: '5x'"),
+        (["segment", "a", "b", "--model", "m", "--overwrite", "--resume"], 2, "choose one"),
+        (["segment", "a", "b", "--model", "m", "--workers", "2", "--scheduler", "x"], 2, "choose"),
+        (["segment", "a", "b", "--model", "m", "--format", "none", "--format", "shp"], 2, "none"),
+        (["nonsense"], 2, "nonsense"),
+        (["inspect", "no-such-file.tif"], 3, "no-such-file.tif"),
+        (["models", "show", "no-such-model"], 6, "neither a file nor a shipped model"),
+    ],
+)
+def test_exit_codes_and_one_line_errors(tokens, code, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call(*tokens) == code
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.startswith("geounet: ")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_no_scene_ends_with_3_and_an_output_that_exists_with_5(
+    scene, model, tmp_path, capsys
+):
+    (tmp_path / "page.tif").write_text("<html>")
+    assert call("segment", tmp_path / "page.tif", tmp_path / "o", "--model", model) == 3
+    assert call("segment", scene, tmp_path / "o", "--model", model, "--format", "none") == 0
+    assert call("segment", scene, tmp_path / "o", "--model", model, "--format", "none") == 5
+    assert "exists" in capsys.readouterr().err
+
+
+def test_bands_are_given_by_name(scene, model, tmp_path, capsys):
+    given = ("--band", "blue=1", "--band", "green=2", "--band", "red=3")
+    assert call("inspect", scene, *given) == 0
+    assert "name: green" in capsys.readouterr().out
+    assert call("inspect", scene, "--band", "blue") == 2
+
+
+def test_vectorize_takes_a_mask_made_by_segment(scene, model, tmp_path, capsys):
+    call("segment", scene, tmp_path / "o", "--model", model, "--format", "none", "--quiet")
+    polygons = tmp_path / "polygons.geojson"
+    assert call("vectorize", tmp_path / "o" / "mask.tif", polygons, "--min-area", "5px") == 0
+    assert "features in" in capsys.readouterr().out
+    assert json.loads(polygons.read_text())["type"] == "FeatureCollection"
+
+
+def test_a_bug_ends_with_1_and_asks_for_a_report(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "app", lambda *_, **__: 1 / 0)
+    assert call("anything", "--debug") == 1
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert "this is a bug in geounet" in error
+
+
+def test_models_and_doctor_answer(capsys):
+    assert call("models", "list") == 0
+    assert "water" in capsys.readouterr().out
+    assert call("models", "show", "water") == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "water"
+    assert call("doctor") == 0
+    assert "BAD" not in capsys.readouterr().out
+
+
+def test_the_demo_maps_water_and_draws_it(tmp_path, capsys):
+    out = tmp_path / "demo"
+    assert call("demo", out) == 0
+    names = {path.name for path in out.iterdir()}
+    wanted = {"mask.tif", "features.gpkg", "features.geojson", "features.shp", "preview.png"}
+    assert wanted <= names
+    printed = capsys.readouterr().out
+    assert "water" in printed
+    assert "Contains modified Copernicus Sentinel data 2017" in printed
+    assert "Level-1C" in printed
+
+
+@pytest.mark.slow
+def test_help_answers_in_half_a_second():
+    """Median of five, warm; the machine must be otherwise idle."""
+    import statistics
+    import time
+
+    def once():
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "geounet.cli", "--help"], capture_output=True)
+        return time.perf_counter() - started
+
+    once()
+    assert statistics.median(once() for _ in range(5)) < 0.5, os.getloadavg()
