@@ -16,9 +16,11 @@ from functools import cached_property, lru_cache
 from math import atanh, sqrt
 
 import numpy as np
+import pyproj
 from jaxtyping import Float
 from numpy import ndarray
-from pyproj import CRS, Transformer
+from pyproj import Transformer
+from rasterio.crs import CRS
 
 from geounet.errors import InputError
 from geounet.grid import Grid, Window
@@ -47,7 +49,7 @@ class PixelArea:
     _ellipsoid: Ellipsoid = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_ellipsoid", Ellipsoid.of(self.grid))
+        object.__setattr__(self, "_ellipsoid", _ellipsoid_of(self.grid.crs))
 
     def window(self, window: Window) -> Float[ndarray, "row col"]:
         """Square metres of each pixel of a window of the grid."""
@@ -79,48 +81,24 @@ class PixelArea:
         return self._ellipsoid.radius**2 * abs(t.a) * unit * np.abs(np.diff(authalic))
 
     def _between_nodes(self, rows: ndarray, cols: ndarray) -> Float[ndarray, "row col"]:
-        lattice = self._lattice
-        r0, wr = lattice.weights(rows + 0.5, 0)
-        c0, wc = lattice.weights(cols + 0.5, 1)
-        # Sums of four products, term by term: a matrix product would round differently with the
-        # shape of the window.
-        down = sum(wr[:, k, None] * lattice.values[r0 + k] for k in range(4))
-        areas = sum(wc[None, :, k] * down[:, c0 + k] for k in range(4))
+        lattice = _lattice_of(self)
+        areas = lattice.at(rows + 0.5, cols + 0.5)
         doubtful = lattice.doubtful[
             np.ix_(lattice.cell(rows + 0.5, 0), lattice.cell(cols + 0.5, 1))
         ]
         if doubtful.any():
             r, c = np.nonzero(doubtful)
-            areas[r, c] = self._measured(rows[r] + 0.5, cols[c] + 0.5, 1.0)
+            areas[r, c] = self.measured(rows[r] + 0.5, cols[c] + 0.5, 1.0)
         return areas
 
-    @cached_property
-    def _lattice(self) -> _Lattice:
-        """The coarsest lattice that is right to `TOLERANCE` in the middle of each of its cells.
-
-        Cells that stay wrong, or that touch a place with no coordinates, are marked doubtful, and
-        their pixels are measured one by one.
-        """
-        span = max(1.0, _LEAST_SIDE_M / self._ellipsoid.pixel_metres(self.grid))
-        cells = 4
-        while True:
-            nodes = [np.linspace(0, n, cells + 1) for n in self.grid.shape]
-            lattice = _Lattice(self.grid.shape, cells, self._measured(*_mesh(*nodes), span))
-            middles = [(n[:-1] + n[1:]) / 2 for n in nodes]
-            wrong = ~(
-                np.abs(lattice.at(*middles) / self._measured(*_mesh(*middles), span) - 1)
-                < TOLERANCE
-            )
-            if not wrong.any() or cells >= _MOST_CELLS:
-                return lattice.with_doubt(wrong)
-            cells *= 2
-
-    def _measured(self, rows: ndarray, cols: ndarray, span: float) -> ndarray:
-        """Area of a pixel centred at each (row, col): ``span`` pixels wide, and divided by span².
+    def measured(self, rows: ndarray, cols: ndarray, span: float | None = None) -> ndarray:
+        """Area of a pixel centred at each (row, col): of ``span`` pixels, divided by span².
 
         PROJ's inverses are right to about a millimetre, so a pixel of a few metres is measured
         as a square of a kilometre; the difference is of the order of (1 km / Earth's radius)².
         """
+        if span is None:
+            span = max(1.0, _LEAST_SIDE_M / self._ellipsoid.pixel_metres(self.grid))
         outline = _outline()
         around = (cols[..., None] + span * outline[:, 0], rows[..., None] + span * outline[:, 1])
         x, y = self._on_map(*around)
@@ -143,29 +121,6 @@ class Ellipsoid:
     metres_per_unit: float
     to_lonlat: Transformer = field(repr=False)
     period: float = 0.0
-
-    @classmethod
-    def of(cls, grid: Grid) -> Ellipsoid:
-        """The ellipsoid of the grid's CRS: Mars has its own."""
-        crs = CRS.from_wkt(grid.crs.to_wkt(version="WKT2_2019")) if grid.crs else None
-        if crs is None or crs.ellipsoid is None or crs.geodetic_crs is None:
-            raise InputError(
-                f"no area can be measured on a grid whose CRS is {grid.crs or 'missing'}: "
-                "it names no ellipsoid; give the raster its CRS, for example with gdal_edit -a_srs"
-            )
-        a, b = crs.ellipsoid.semi_major_metre, crs.ellipsoid.semi_minor_metre
-        unit = crs.axis_info[0].unit_conversion_factor
-        geographic = crs.is_geographic
-        to_lonlat = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
-        return cls(
-            radius=a,
-            eccentricity=sqrt(max(0.0, 1 - (b / a) ** 2)),
-            geographic=geographic,
-            radians_per_unit=unit if geographic else 1.0,
-            metres_per_unit=unit * a if geographic else unit,
-            to_lonlat=to_lonlat,
-            period=0.0 if geographic else _period(to_lonlat),
-        )
 
     def pixel_metres(self, grid: Grid) -> float:
         """About how long a pixel's shorter side is."""
@@ -234,6 +189,30 @@ class Ellipsoid:
         return lon, lat
 
 
+@lru_cache(maxsize=8)
+def _ellipsoid_of(crs: CRS) -> Ellipsoid:
+    """The ellipsoid of a CRS: Mars has its own."""
+    full = pyproj.CRS.from_wkt(crs.to_wkt(version="WKT2_2019")) if crs else None
+    if full is None or full.ellipsoid is None or full.geodetic_crs is None:
+        raise InputError(
+            f"no area can be measured on a grid whose CRS is {crs or 'missing'}: "
+            "it names no ellipsoid; give the raster its CRS, for example with gdal_edit -a_srs"
+        )
+    a, b = full.ellipsoid.semi_major_metre, full.ellipsoid.semi_minor_metre
+    unit = full.axis_info[0].unit_conversion_factor
+    geographic = full.is_geographic
+    to_lonlat = Transformer.from_crs(full, full.geodetic_crs, always_xy=True)
+    return Ellipsoid(
+        radius=a,
+        eccentricity=sqrt(max(0.0, 1 - (b / a) ** 2)),
+        geographic=geographic,
+        radians_per_unit=unit if geographic else 1.0,
+        metres_per_unit=unit * a if geographic else unit,
+        to_lonlat=to_lonlat,
+        period=0.0 if geographic else _period(to_lonlat),
+    )
+
+
 def _period(to_lonlat: Transformer) -> float:
     """How long the equator is on the map, where every parallel is as long; 0 elsewhere."""
     lon = np.arange(-170.0, 180.0, 20.0)
@@ -270,6 +249,8 @@ class _Lattice:
 
     def at(self, rows: ndarray, cols: ndarray) -> Float[ndarray, "row col"]:
         """Interpolated values at each row and column place."""
+        # Sums of four products, term by term: a matrix product would round differently with the
+        # shape of the window.
         r0, wr = self.weights(rows, 0)
         c0, wc = self.weights(cols, 1)
         down = sum(wr[:, k, None] * self.values[r0 + k] for k in range(4))
@@ -284,6 +265,25 @@ class _Lattice:
         for r, c in zip(*np.nonzero(wrong), strict=True):
             doubtful[max(r - 2, 0) : r + 3, max(c - 2, 0) : c + 3] = True
         return _Lattice(self.shape, self.cells, self.values, doubtful)
+
+
+@lru_cache(maxsize=8)
+def _lattice_of(area: PixelArea) -> _Lattice:
+    """The coarsest lattice that is right to `TOLERANCE` in the middle of each of its cells.
+
+    Cells that stay wrong, or that touch a place with no coordinates, are marked doubtful, and
+    their pixels are measured one by one.
+    """
+    grid, cells = area.grid, 4
+    while True:
+        nodes = [np.linspace(0, n, cells + 1) for n in grid.shape]
+        lattice = _Lattice(grid.shape, cells, area.measured(*_mesh(*nodes)))
+        middles = [(n[:-1] + n[1:]) / 2 for n in nodes]
+        error = np.abs(lattice.at(*middles) / area.measured(*_mesh(*middles)) - 1)
+        wrong = ~(error < TOLERANCE)
+        if not wrong.any() or cells >= _MOST_CELLS:
+            return lattice.with_doubt(wrong)
+        cells *= 2
 
 
 def _mesh(rows: ndarray, cols: ndarray) -> tuple[ndarray, ndarray]:

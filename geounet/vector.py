@@ -17,14 +17,7 @@ import numpy as np
 import pyogrio
 import shapely
 from numpy import ndarray
-from pyogrio.errors import (
-    CRSError,
-    DataLayerError,
-    DataSourceError,
-    FeatureError,
-    FieldError,
-    GeometryError,
-)
+from pyogrio import errors
 from pyogrio.raw import write as write_columns
 from pyproj import CRS
 
@@ -59,12 +52,8 @@ _DBF_RECORD = 1 + 9 + 80 + 24 + 18 + 24
 _EARTH_RADII = (6.35e6, 6.39e6)
 _TAN_88 = 28.6
 _FAILURES = (
-    CRSError,
-    DataLayerError,
-    DataSourceError,
-    FeatureError,
-    FieldError,
-    GeometryError,
+    *(errors.CRSError, errors.DataLayerError, errors.DataSourceError),
+    *(errors.FeatureError, errors.FieldError, errors.GeometryError),
     OSError,
 )
 
@@ -84,8 +73,6 @@ class VectorLayer:
 
 @dataclass(frozen=True)
 class _Staged:
-    """Features in a GeoPackage, on their way into other formats."""
-
     path: Path
     count: int
     vertices: int
@@ -120,7 +107,9 @@ def write_features(
     for path in paths:
         check_target(path, layer.grid, overwrite=overwrite)
     with _fixed_dates(), folder_beside(paths[0]) as work:
-        dense = any(_driver(path) == "GeoJSON" for path in paths) and not _geographic(layer.grid)
+        dense = (
+            any(_driver(path) == "GeoJSON" for path in paths) and not layer.grid.crs.is_geographic
+        )
         plain, densified = _stage(batches, layer, work, dense=dense)
         for path in paths:
             staged = densified if densified and _driver(path) == "GeoJSON" else plain
@@ -154,10 +143,6 @@ def check_target(path: Path, grid: Grid, *, overwrite: bool = False) -> None:
 
 def _driver(path: Path) -> str:
     return _DRIVERS[path.suffix.lower()]
-
-
-def _geographic(grid: Grid) -> bool:
-    return bool(grid.crs.is_geographic)
 
 
 def _stage(

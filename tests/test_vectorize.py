@@ -1,0 +1,148 @@
+"""Class rasters of any making become features in any format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+
+from geounet.card import LandClass
+from geounet.cog import CogStyle, write_cog
+from geounet.errors import InputError, OutputError, SettingsError
+from geounet.grid import Grid
+from geounet.vector_settings import VectorSettings
+from geounet.vectorize import MOST_CLASSES, vectorize
+
+GRID = Grid((31, 23), Affine(10, 0, 399_960, 0, -10, 5_590_020), CRS.from_epsg(32633))
+CLASSES = (
+    LandClass(value=0, name="land", colour="#996633"),
+    LandClass(value=3, name="wäter & <reed>", colour="#3366cc"),
+)
+
+
+def labels_of(values=(0, 3, 255)) -> np.ndarray:
+    coarse = np.random.default_rng(2).choice(np.array(values), (8, 6))
+    return np.repeat(np.repeat(coarse, 4, 0), 4, 1)[:31, :23]
+
+
+def write(path: Path, values: np.ndarray, **profile) -> Path:
+    bands = values if values.ndim == 3 else values[None]
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=31,
+        width=23,
+        count=len(bands),
+        dtype=bands.dtype,
+        crs=GRID.crs,
+        transform=GRID.transform,
+        **profile,
+    ) as data:
+        data.write(bands)
+    return path
+
+
+def read(path: Path):
+    return pyogrio.read_dataframe(path, layer="features")
+
+
+def test_a_mask_of_ours_becomes_features_with_its_own_names_and_colours(tmp_path):
+    labels, mask = labels_of().astype(np.uint8), tmp_path / "mask.tif"
+    write_cog(mask, GRID, [(GRID.whole, labels)], CogStyle(CLASSES))
+    count = vectorize(mask, tmp_path / "features.gpkg")
+    found = read(tmp_path / "features.gpkg")
+    assert len(found) == count
+    assert set(zip(found["class_id"], found["class"], strict=True)) == {
+        (c.value, c.name) for c in CLASSES
+    }
+    assert found["n_px"].sum() == (labels != 255).sum()
+    assert 'value="51,102,204,178"' in (tmp_path / "features.qml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "nodata"),
+    [
+        ("uint8", (0, 1, 254), None),
+        ("int16", (-5, 1, 300), -5),
+        ("uint16", (255, 523, 65535), 65535),
+        ("int32", (0, 255, 2_000_000), 0),
+        ("float32", (0, 2, -99999), -99999),
+        ("float64", (1, 2, np.nan), np.nan),
+    ],
+)
+def test_every_kind_of_whole_numbers_is_read(tmp_path, dtype, values, nodata):
+    labels = labels_of(values).astype(dtype)
+    mask = write(tmp_path / "classes.tif", labels, nodata=nodata)
+    vectorize(mask, tmp_path / "features.gpkg")
+    found = read(tmp_path / "features.gpkg")
+    for value in values:
+        expected = 0 if value == nodata or value != value else int((labels == value).sum())
+        assert found["n_px"][found["class_id"] == value].sum() == expected
+    assert found["n_px"].sum() == sum((labels == v).sum() for v in values if v != nodata)
+
+
+def test_classes_are_chosen_by_name_and_by_value(tmp_path):
+    mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
+    for asked in ("wäter & <reed>", "3"):
+        settings = VectorSettings(classes=(asked,), overwrite=True)
+        vectorize(mask, tmp_path / "features.gpkg", settings, CLASSES)
+        assert set(read(tmp_path / "features.gpkg")["class_id"]) == {3}
+    with pytest.raises(SettingsError, match=r"no class 'snow'; choose from land \(0\), wäter"):
+        vectorize(mask, tmp_path / "a.gpkg", VectorSettings(classes=("snow",)), CLASSES)
+
+
+def test_sizes_and_formats_are_as_asked(tmp_path):
+    mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
+    settings = VectorSettings(min_area="0.2ha", simplify="10m", formats=("shp", "geojson"))
+    count = vectorize(mask, tmp_path / "features.shp", settings)
+    assert len(read(tmp_path / "features.shp")) == len(read(tmp_path / "features.geojson")) == count
+    assert read(tmp_path / "features.shp")["area_ha"].min() >= 0.2
+    with pytest.raises(OutputError, match=r"features\.shp: exists"):
+        vectorize(mask, tmp_path / "features.shp", settings)
+
+
+def test_a_raster_of_nothing_gives_an_empty_file(tmp_path):
+    mask = write(tmp_path / "mask.tif", np.full((31, 23), 255, np.uint8), nodata=255)
+    assert vectorize(mask, tmp_path / "features.gpkg") == 0
+    assert len(read(tmp_path / "features.gpkg")) == 0
+
+
+def test_what_holds_no_classes_is_refused(tmp_path):
+    out = tmp_path / "features.gpkg"
+    two = write(tmp_path / "two.tif", np.zeros((2, 31, 23), np.uint8))
+    with pytest.raises(InputError, match="has 2 bands, and a class raster has one"):
+        vectorize(two, out)
+    ramp = np.arange(31 * 23, dtype=np.float32).reshape(31, 23)
+    with pytest.raises(InputError, match="holds fractions, and a class raster holds whole numbers"):
+        vectorize(write(tmp_path / "half.tif", ramp / 2), out)
+    with pytest.raises(InputError, match="holds values beyond 32 bits"):
+        vectorize(write(tmp_path / "large.tif", ramp.astype(np.float64) * 1e9), out)
+    assert list(tmp_path.glob("features*")) == []
+
+
+def test_measurements_are_told_from_classes_by_their_number(tmp_path):
+    values = np.arange(50 * 23, dtype=np.int16).reshape(50, 23)
+    path = tmp_path / "height.tif"
+    grid = Grid((50, 23), GRID.transform, GRID.crs)
+    with rasterio.open(
+        path, "w", driver="GTiff", height=50, width=23, count=1, dtype="int16", crs=grid.crs,
+        transform=grid.transform,
+    ) as data:  # fmt: skip
+        data.write(values, 1)
+    with pytest.raises(InputError, match=f"has 1150 different values, more than {MOST_CLASSES}"):
+        vectorize(path, tmp_path / "features.gpkg")
+
+
+def test_a_file_that_breaks_off_is_refused(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 9, (31, 23)).astype(np.uint8)
+    mask = write(tmp_path / "mask.tif", noise, compress="deflate")
+    data = mask.read_bytes()
+    mask.write_bytes(data[: len(data) - 60])
+    with pytest.raises(InputError, match=r"its pixels cannot be read: .* is the file complete"):
+        vectorize(mask, tmp_path / "features.gpkg")
