@@ -16,6 +16,7 @@ from math import hypot, isnan, prod
 import numpy as np
 import rasterio
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
@@ -26,6 +27,8 @@ from geounet.grid import Grid
 from geounet.locations import is_remote, local_path, shown, vsi_path
 from geounet.vrt import check_sources
 
+GDAL_ERRORS = (RasterioError, CRSError, CPLE_BaseError)
+"""What a call into GDAL raises: some of its errors reach us unwrapped."""
 BLOCK_LIMIT = 512 * 2**20
 """Bytes that reading a single pixel may cost: a file laid out worse is refused."""
 BAND_LIMIT = 1024
@@ -91,7 +94,7 @@ def open_raster(file: str, driver: str) -> Iterator[DatasetReader]:
     with rasterio.Env(**settings):
         try:
             data = rasterio.open(vsi_path(file), driver=driver, sharing=False)
-        except RasterioError as error:
+        except GDAL_ERRORS as error:
             raise InputError(
                 f"{shown(file)}: cannot be opened as {driver}: {cause_of(error)}; "
                 f"is it complete? `gdalinfo` on it says more"
@@ -108,7 +111,8 @@ def cause_of(error: BaseException) -> str:
     root = error
     while root.__cause__ is not None:
         root = root.__cause__
-    return " ".join(str(root).split()) or type(root).__name__
+    text = " ".join(str(root).split()) or type(root).__name__
+    return text if len(text) <= 300 else f"{text[:299]}…"
 
 
 def read_header(file: str, *, assume_crs: str | None = None, allow_vrt: bool = False) -> Raster:
@@ -260,7 +264,7 @@ def _invertible(transform: Affine) -> bool:
 def _parse_crs(text: str) -> CRS:
     try:
         return CRS.from_user_input(text)
-    except CRSError as error:
+    except GDAL_ERRORS as error:
         raise InputError(
             f"assume_crs {text!r}: is not a CRS: {cause_of(error)}; write e.g. EPSG:32633"
         ) from error

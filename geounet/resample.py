@@ -19,7 +19,6 @@ import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as transform_points
@@ -28,7 +27,7 @@ from rasterio.windows import Window as FileWindow
 
 from geounet.errors import InputError
 from geounet.grid import Grid, Window, intersect, shape_of, shift
-from geounet.raster import Raster, cause_of, open_raster
+from geounet.raster import GDAL_ERRORS, Raster, cause_of, open_raster
 
 EXACT = 1e-9
 """Pixels by which the warper may misplace a source pixel; 0 is refused by rasterio 1.4."""
@@ -74,7 +73,7 @@ def read_on(part: Part, grid: Grid, window: Window) -> tuple[np.ndarray, np.ndar
             if place is not None:
                 return _copy(data, part, place, window)
             return _warp(data, part, grid, window)
-    except RasterioError as error:
+    except GDAL_ERRORS as error:
         (rows, cols) = window
         raise InputError(
             f"{part.raster.shown}: rows {rows.start}–{rows.stop}, columns {cols.start}–{cols.stop} "
@@ -225,19 +224,23 @@ def scale_between(source: Grid, target: Grid) -> tuple[float, float]:
     try:
         if source.crs != target.crs:
             xs, ys = map(np.asarray, transform_points(target.crs, source.crs, xs, ys))
-    except (CRSError, RasterioError) as error:
+    except GDAL_ERRORS as error:
         raise InputError(
-            f"{source.crs.to_string()}: cannot be brought to {target.crs.to_string()}: "
-            f"{cause_of(error)}; warp the file first with `gdalwarp -t_srs …`"
+            f"{_short(source.crs)}: cannot be brought to {_short(target.crs)}: {cause_of(error)}; "
+            f"check that the files show the same place"
         ) from error
     px, py = ~source.transform @ (xs, ys)
     steps = [np.hypot(p[1] - p[2], p[3] - p[4]) for p in (px, py)]
     if not all(np.isfinite(s) and s > 0 for s in steps):
         raise InputError(
-            f"{source.crs.to_string()}: does not reach the middle of the scene's grid in "
-            f"{target.crs.to_string()}; check that the files show the same place"
+            f"{_short(source.crs)}: does not reach the middle of the scene's grid in "
+            f"{_short(target.crs)}; check that the files show the same place"
         )
     return 1 / float(steps[0]), 1 / float(steps[1])
+
+
+def _short(crs: CRS) -> str:
+    return crs.to_string()[:80]
 
 
 def resized(grid: Grid, size: float) -> Grid:
@@ -252,7 +255,7 @@ def overlap(inner: Grid, grid: Grid) -> bool:
     """False where two grids surely share no pixel."""
     try:
         bounds = [_bounds(inner, grid.crs), _bounds(grid, grid.crs)]
-    except (CRSError, RasterioError):
+    except GDAL_ERRORS:
         return False
     (left, bottom, right, top), (left2, bottom2, right2, top2) = bounds
     return left < right2 and left2 < right and bottom < top2 and bottom2 < top

@@ -83,7 +83,7 @@ def span(length):
     return st.tuples(starts, sizes).map(lambda pair: slice(pair[0], sum(pair)))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_window_is_the_window_of_the_whole(folder, data):
     """Rule 5, over files, CRS, resolutions, resampling, nodata, masks: bit for bit."""
@@ -380,6 +380,24 @@ def test_files_of_two_places_and_scenes_too_large_are_refused(tmp_path):
         open_scene(tmp_path)
     with pytest.raises(InputError, match="has 72 pixels, more than --max-pixels 71"):
         open_scene(tmp_path / "a.tif", SceneOptions(max_pixels=71))
+
+
+MARS = (
+    'GEOGCS["Mars 2000",DATUM["D_Mars_2000",SPHEROID["Mars_2000",3396190,169.894447223612]],'
+    'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]]'
+)
+
+
+def test_bands_of_two_bodies_or_off_the_map_are_refused(tmp_path):
+    write(tmp_path / "earth.tif", numbers((1, 8, 9)))
+    degree = Affine(1e-4, 0, 15, 0, -1e-4, 45)
+    write(tmp_path / "mars.tif", numbers((1, 8, 9)), transform=degree, crs=MARS)
+    off = Affine(1, 0, 0, 0, -1, 2000)
+    write(tmp_path / "off.tif", numbers((1, 8, 9)), transform=off, crs="EPSG:4326")
+    for other in ("mars", "off"):
+        (tmp_path / "scene.yaml").write_text(f"bands: {{a: {other}.tif, b: earth.tif}}")
+        with pytest.raises(InputError, match=r"cannot be brought to .* show the same place"):
+            open_scene(tmp_path)
 
 
 def test_opening_a_scene_warns_of_nothing_and_reads_no_pixel(tmp_path):
