@@ -24,8 +24,9 @@ import numpy as np
 
 from geounet import metrics
 from geounet.atomic import write_bytes
-from geounet.chips import Chip, Samples, find_chips, split_chips
+from geounet.chips import Chip, find_chips, split_chips
 from geounet.model_file import load_model, save_model
+from geounet.samples import Samples
 from geounet.train import confusions, train
 from geounet.train_settings import Selection, TrainSettings, load_settings
 

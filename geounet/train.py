@@ -11,31 +11,26 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array
 
 from geounet import metrics
 from geounet.atomic import write_bytes
-from geounet.augment import augment
 from geounet.card import Architecture, ModelCard
-from geounet.chips import Samples, check_labels, find_chips, split_chips, statistics
+from geounet.chips import check_labels, find_chips, split_chips
 from geounet.errors import OutputError, SettingsError
-from geounet.losses import log_probabilities, loss_of
+from geounet.learner import Scaling, classes_of, key_of, network_of, schedule_of, start, take_step
 from geounet.model_file import save_model
-from geounet.train_settings import AugmentSettings, LossSettings, TrainSettings, to_yaml
+from geounet.samples import Samples, statistics
+from geounet.train_settings import TrainSettings, to_yaml
 from geounet.unet import UNet, reach
 
-Images = Float[Array, "tile row col band"]
-Labels = UInt8[Array, "tile row col"]
-Scaling = tuple[Float[Array, " band"], Float[Array, " band"]]
 Record = dict[str, Any]
 
 
@@ -47,28 +42,6 @@ class TrainResult:
     card: ModelCard
     epochs: tuple[Record, ...]
     confusion: metrics.Confusion | None
-
-
-class Learner(NamedTuple):
-    """All that changes from step to step; ``averaged`` holds weights and running statistics."""
-
-    weights: nnx.State
-    running: nnx.State
-    other: nnx.State
-    optimiser: optax.OptState
-    averaged: tuple[nnx.State, nnx.State]
-    step: Array
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All of a step that is fixed while training: it selects the compiled program."""
-
-    graph: nnx.GraphDef[UNet]
-    update: optax.GradientTransformation
-    augment: AugmentSettings
-    loss: LossSettings
-    ema: float
 
 
 def train(
@@ -122,7 +95,7 @@ def confusions(
     graph, state = nnx.split(network)
     found = [np.zeros((0, classes, classes), np.int64)]
     for image, labels in (samples[i] for i in range(len(samples))):
-        mapped = np.asarray(_map(graph, state, scaling, image[None])[0])
+        mapped = np.asarray(classes_of(graph, state, scaling, image[None])[0])
         # As in a map, a pixel without data has no class, whatever its label says.
         truth = np.where(np.isfinite(image).all(axis=-1), labels, np.uint8(metrics.NODATA))
         found.append(metrics.confusion_of(truth, mapped, classes)[None])
@@ -134,14 +107,14 @@ def _epochs(
 ) -> Iterator[tuple[UNet, Record]]:
     """The network as it stands after each epoch, in evaluation mode, with the epoch's record."""
     steps = -(-len(samples) // settings.batch)
-    schedule = _schedule(settings, steps)
-    recipe, learner = _start(settings, schedule)
+    schedule = schedule_of(settings, steps)
+    recipe, learner = start(settings, steps)
     for epoch in range(settings.epochs):
         began = time.perf_counter()
         losses: list[Array] = []
         for i, (images, labels) in enumerate(_batches(settings, samples, epoch)):
-            key = _key(settings.seed, epoch, i)
-            learner, loss = _step(recipe, learner, key, scaling, images, labels)
+            key = key_of(settings.seed, epoch, i)
+            learner, loss = take_step(recipe, learner, key, scaling, images, labels)
             losses.append(loss)
             # Reading runs ahead of the device by one batch, never by the whole epoch.
             jax.block_until_ready(losses[max(i - 1, 0)])
@@ -153,7 +126,7 @@ def _epochs(
             )
         seconds = time.perf_counter() - began
         yield (
-            _network(recipe, learner),
+            network_of(recipe, learner),
             {
                 "epoch": epoch + 1,
                 "loss": mean_loss,
@@ -162,79 +135,6 @@ def _epochs(
                 "samples_per_second": round(steps * settings.batch / seconds, 2),
             },
         )
-
-
-def _start(settings: TrainSettings, schedule: optax.Schedule) -> tuple[Recipe, Learner]:
-    network = UNet(settings.architecture, nnx.Rngs(settings.seed))
-    network.train()
-    graph, *parts = nnx.split(network, nnx.Param, nnx.BatchStat, ...)
-    weights, running, other = parts
-    update = _optimiser(settings, schedule)
-    recipe = Recipe(graph, update, settings.augment, settings.loss, settings.optimiser.ema)
-    copied = jax.tree.map(jnp.copy, (weights, running))
-    learner = Learner(weights, running, other, update.init(weights), copied, jnp.int32(0))
-    return recipe, learner
-
-
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _step(
-    recipe: Recipe,
-    learner: Learner,
-    key: Key[Array, ""],
-    scaling: Scaling,
-    images: Images,
-    labels: Labels,
-) -> tuple[Learner, Float[Array, ""]]:
-    with jax.numpy_dtype_promotion("strict"):
-        images, labels = augment(key, images, labels, recipe.augment)
-        images, labels = _normalised(images, scaling), _with_data(images, labels)
-
-        def objective(weights: nnx.State) -> tuple[Array, tuple[nnx.State, nnx.State]]:
-            # ``copy``: the running statistics are updated inside, and must belong to this trace.
-            network = nnx.merge(recipe.graph, weights, learner.running, learner.other, copy=True)
-            loss = loss_of(network(images), labels, recipe.loss)
-            _, _, *updated = nnx.split(network, nnx.Param, nnx.BatchStat, ...)
-            return loss, (updated[0], updated[1])
-
-        (loss, (running, other)), slopes = jax.value_and_grad(objective, has_aux=True)(
-            learner.weights
-        )
-    updates, optimiser = recipe.update.update(slopes, learner.optimiser, learner.weights)
-    weights = optax.apply_updates(learner.weights, updates)
-    step = learner.step + 1
-    # Early averages must not remember the random start for as long as the decay alone would.
-    decay = jnp.minimum(recipe.ema, (step - 1) / (step + 9))
-    averaged = jax.tree.map(
-        lambda old, new: decay * old + (1 - decay) * new, learner.averaged, (weights, running)
-    )
-    return Learner(weights, running, other, optimiser, averaged, step), loss
-
-
-@partial(jax.jit, static_argnums=0)
-def _map(
-    graph: nnx.GraphDef[UNet], state: nnx.State, scaling: Scaling, images: Images
-) -> UInt8[Array, "tile row col"]:
-    logits = nnx.merge(graph, state)(_normalised(images, scaling))
-    return log_probabilities(logits).argmax(axis=-1).astype(jnp.uint8)
-
-
-def _normalised(images: Images, scaling: Scaling) -> Images:
-    mean, std = (part[None, None, None, :] for part in scaling)
-    seen = jnp.isfinite(images).all(axis=-1, keepdims=True)
-    return jnp.where(seen, (images - mean) / std, jnp.zeros_like(images))
-
-
-def _with_data(images: Images, labels: Labels) -> Labels:
-    return jnp.where(jnp.isfinite(images).all(axis=-1), labels, jnp.uint8(metrics.NODATA))
-
-
-def _network(recipe: Recipe, learner: Learner) -> UNet:
-    averaged = learner.averaged if recipe.ema else (learner.weights, learner.running)
-    # Copied, because the next step donates, and so destroys, what the learner holds.
-    state = jax.tree.map(jnp.copy, (*averaged, learner.other))
-    network = nnx.merge(recipe.graph, *state)
-    network.eval()
-    return network
 
 
 def _batches(
@@ -246,30 +146,6 @@ def _batches(
     for chosen in np.resize(order, (steps, settings.batch)):
         images, labels = zip(*(samples[int(i)] for i in chosen), strict=True)
         yield np.stack(images), np.stack(labels)
-
-
-def _key(seed: int, epoch: int, batch: int) -> Key[Array, ""]:
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), epoch), batch)
-
-
-def _schedule(settings: TrainSettings, steps: int) -> optax.Schedule:
-    o, total = settings.optimiser, settings.epochs * steps
-    warmup = min(round(o.warmup_epochs * steps), total - 1)
-    return optax.warmup_cosine_decay_schedule(
-        o.learning_rate / 10, o.learning_rate, warmup, total, o.learning_rate * o.final_rate
-    )
-
-
-def _optimiser(settings: TrainSettings, schedule: optax.Schedule) -> optax.GradientTransformation:
-    o = settings.optimiser
-    decay = o.weight_decay if o.kind == "adamw" else 0.0
-    # Biases and batch-norm parameters are vectors: pulling them to 0 only fights the data.
-    return optax.chain(
-        optax.clip_by_global_norm(o.clip_norm),
-        optax.scale_by_adam(),
-        optax.add_decayed_weights(decay, lambda tree: jax.tree.map(lambda x: x.ndim > 1, tree)),
-        optax.scale_by_learning_rate(schedule),
-    )
 
 
 def _prepare(out: Path, overwrite: bool) -> None:

@@ -14,15 +14,9 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 
 from geounet.card import LandClass
-from geounet.chips import (
-    Samples,
-    check_labels,
-    find_chips,
-    read_chip,
-    split_chips,
-    statistics,
-)
+from geounet.chips import check_labels, find_chips, read_chip, split_chips
 from geounet.errors import InputError, SettingsError
+from geounet.samples import Samples, statistics
 from geounet.train_settings import DataSettings, Selection
 
 CLASSES = (
@@ -287,8 +281,9 @@ def test_another_file_format_is_refused(folder):
 
 def test_a_cut_off_image_is_named_with_its_window(folder):
     path = folder / "images/b.tif"
-    path.write_bytes(path.read_bytes()[:-2000])
-    data = settings(folder)
+    write(path, raw(path), nodata=-999, **PLACE)
+    path.write_bytes(path.read_bytes()[:-1000])
+    data = settings(folder, bands={"green": 1})
     chip = [c for c in find_chips(data, SIDE) if c.stem == "b"][-1]
     with pytest.raises(InputError, match=r"b\.tif: window .* cannot be read: .*get the file again"):
         read_chip(chip, data, CLASSES, SIDE)

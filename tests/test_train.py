@@ -13,9 +13,10 @@ from affine import Affine
 from flax import nnx
 from rasterio.crs import CRS
 
-from geounet.chips import Samples, find_chips
+from geounet.chips import find_chips
 from geounet.errors import InputError, OutputError, SettingsError
 from geounet.model_file import load_model
+from geounet.samples import Samples
 from geounet.train import confusions, train
 from geounet.train_settings import TrainSettings, load_settings, to_yaml, with_root
 from geounet.unet import UNet
@@ -41,8 +42,8 @@ CONFIG = {
     "augment": {"zoom": [0.8, 1.25], "gain": 0.1, "haze": 0.01, "noise": 0.002},
     "optimiser": {"learning_rate": 0.02, "ema": 0.9},
     "chip": 16,
-    "batch": 3,
-    "epochs": 6,
+    "batch": 4,
+    "epochs": 4,
 }
 
 
@@ -136,7 +137,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
 ):
     result, _, _ = trained
     again = train(settings, tmp_path_factory.mktemp("again"))
-    other = train(changed(settings, seed=1, epochs=1), tmp_path_factory.mktemp("other"))
+    other = train(changed(settings, seed=1), tmp_path_factory.mktemp("other"))
     assert again.model.read_bytes() == result.model.read_bytes()
     assert other.model.read_bytes() != result.model.read_bytes()
 
@@ -182,7 +183,7 @@ def test_a_folder_that_holds_something_is_refused_and_kept(settings, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="is not empty; choose another"):
         train(settings, tmp_path)
-    train(changed(settings, epochs=1), tmp_path, overwrite=True)
+    train(settings, tmp_path, overwrite=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     with pytest.raises(OutputError, match="is a file"):
         train(settings, tmp_path / "notes.txt")
