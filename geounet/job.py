@@ -53,7 +53,6 @@ class Job:
         """The outputs are placed: the tile store has done its duty."""
         if not keep_work:
             self.journal.path.unlink(missing_ok=True)
-            shutil.rmtree(self.out / WORK, ignore_errors=True)
 
 
 @contextmanager
@@ -66,17 +65,23 @@ def open_job(
         OutputError: if another job runs there, or if it holds results or an unfinished job and
             neither ``overwrite`` nor ``resume`` was asked for, or if it cannot be written.
     """
-    work = out / WORK
+    work, is_new = out / WORK, not out.exists()
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out}: not a folder that can be written ({error.strerror})") from error
     with _locked(work / "lock", out):
         job = Job(out, Journal(work / "journal.jsonl"), TileStore(work / "tiles"))
-        if not (overwrite or resume):
-            _refuse_what_is_there(job, names)
-        _remove_parts(out)
-        yield job
+        try:
+            if not (overwrite or resume):
+                _refuse_what_is_there(job, names)
+            _remove_parts(out)
+            yield job
+        finally:
+            if not job.journal.path.exists():
+                shutil.rmtree(work, ignore_errors=True)
+    if is_new and out.is_dir() and not any(out.iterdir()):
+        out.rmdir()
 
 
 def refuse_difference(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -132,6 +137,9 @@ def _locked(path: Path, out: Path) -> Iterator[None]:
         except BlockingIOError:
             holder = os.read(handle, 200).decode(errors="replace").strip() or "another job"
             raise OutputError(f"{out}: locked by {holder}; wait for it or stop it") from None
+        if not (path.exists() and os.path.samestat(os.fstat(handle), path.stat())):
+            # The job that held it removed the file, and a lock on no file keeps nobody out.
+            raise OutputError(f"{out}: another job has just ended there; run the command again")
         os.ftruncate(handle, 0)
         since = datetime.now(UTC).isoformat(timespec="seconds")
         os.write(handle, f"pid {os.getpid()} on {socket.gethostname()} since {since}".encode())

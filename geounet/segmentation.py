@@ -101,6 +101,7 @@ def segment(
         if finished is not None:
             refuse_difference(out, finished.get("fingerprint", {}), identity)
             reporter.note(f"{out}: is finished already, nothing to resume")
+            job.finish(settings.keep_work)
             return _already_finished(out, finished, prepared.model.card.classes)
         records = _label(job, prepared, identity, reporter)
         labelled = time.monotonic()

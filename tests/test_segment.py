@@ -243,6 +243,16 @@ def test_resuming_a_finished_job_changes_nothing(scene, model, tmp_path):
     again = run(scene, model, tmp_path / "out", resume=True)
     assert again.classes == first.classes
     assert outputs(tmp_path / "out") == before
+    assert not (tmp_path / "out" / ".geounet").exists()
+
+
+def test_a_job_that_is_refused_leaves_nothing_behind(scene, model, tmp_path):
+    run(scene, model, tmp_path / "out")
+    before = outputs(tmp_path / "out")
+    with pytest.raises(OutputError, match="exists"):
+        run(scene, model, tmp_path / "out")
+    assert outputs(tmp_path / "out") == before
+    assert not (tmp_path / "out" / ".geounet").exists()
 
 
 def test_nothing_is_overwritten_unless_asked(scene, model, tmp_path):
