@@ -19,37 +19,27 @@ import shapely
 from numpy import ndarray
 from pyogrio import errors
 from pyogrio.raw import write as write_columns
-from pyproj import CRS
 
-from geounet.errors import InputError, OutputError
+from geounet.errors import OutputError
 from geounet.grid import Grid
-from geounet.placing import check_free, folder_beside, named, place
+from geounet.placing import folder_beside, named, place
 from geounet.polygonize import Features
 from geounet.style import AnyClass, vector_qml
+from geounet.vector_formats import (
+    EARTH_RADII,
+    LAYER,
+    OPTIONS,
+    check_target,
+    driver_of,
+    geojson_features,
+    layer_name,
+    refuse_large,
+)
 
-LAYER = "features"
 FIELDS = ("class_id", "class", "area_ha", "n_px", "confidence")
-SHAPEFILE_LIMIT = 2**31
-"""Bytes of a .shp or .dbf beyond which many programs cannot read it."""
-
-_DRIVERS = {
-    ".gpkg": "GPKG",
-    ".geojson": "GeoJSON",
-    ".json": "GeoJSON",
-    ".shp": "ESRI Shapefile",
-    ".fgb": "FlatGeobuf",
-}
-_OPTIONS: dict[str, dict[str, str]] = {
-    "GPKG": {"SPATIAL_INDEX": "YES", "GEOMETRY_NAME": "geom"},
-    "GeoJSON": {"RFC7946": "YES"},
-    "ESRI Shapefile": {"ENCODING": "UTF-8", "DBF_DATE_LAST_UPDATE": "2000-01-01"},
-    "FlatGeobuf": {"SPATIAL_INDEX": "YES"},
-}
-# ^ Without a fixed date the shapefile's bytes would change from day to day.
 _DATE = "2000-01-01T00:00:00.000Z"
 _STALE = (".qix", ".sbn", ".sbx", ".idm", ".ind", ".shp.xml")
-_DBF_RECORD = 1 + 9 + 80 + 24 + 18 + 24
-_EARTH_RADII = (6.35e6, 6.39e6)
+_STREAM = 4096
 _TAN_88 = 28.6
 _FAILURES = (
     *(errors.CRSError, errors.DataLayerError, errors.DataSourceError),
@@ -108,41 +98,13 @@ def write_features(
         check_target(path, layer.grid, overwrite=overwrite)
     with _fixed_dates(), folder_beside(paths[0]) as work:
         dense = (
-            any(_driver(path) == "GeoJSON" for path in paths) and not layer.grid.crs.is_geographic
+            any(driver_of(path) == "GeoJSON" for path in paths) and not layer.grid.crs.is_geographic
         )
         plain, densified = _stage(batches, layer, work, dense=dense)
         for path in paths:
-            staged = densified if densified and _driver(path) == "GeoJSON" else plain
+            staged = densified if densified and driver_of(path) == "GeoJSON" else plain
             _write_one(staged, layer, path)
     return plain.count
-
-
-def check_target(path: Path, grid: Grid, *, overwrite: bool = False) -> None:
-    """Refuse, before any work is done, a file that could not or must not be written.
-
-    Raises:
-        OutputError: if the ending names no format, or the file exists.
-        InputError: if the grid has no CRS, or does not lie on Earth and GeoJSON is asked for.
-    """
-    if path.suffix.lower() not in _DRIVERS:
-        raise OutputError(
-            f"{path}: {path.suffix or 'no ending'} is no vector format that can be written; "
-            f"end the name in one of {', '.join(sorted(_DRIVERS))}"
-        )
-    check_free(path, overwrite=overwrite)
-    if not grid.crs:
-        raise InputError(f"{path}: its features would have no CRS; give the raster its own first")
-    if _driver(path) == "GeoJSON":
-        radius = CRS.from_wkt(grid.crs.to_wkt(version="WKT2_2019")).ellipsoid
-        if radius is None or not _EARTH_RADII[0] < radius.semi_major_metre < _EARTH_RADII[1]:
-            raise InputError(
-                f"{path}: GeoJSON holds places on Earth only (RFC 7946), and this scene's CRS is "
-                "of another body; write .gpkg, .shp or .fgb, which keep its CRS"
-            )
-
-
-def _driver(path: Path) -> str:
-    return _DRIVERS[path.suffix.lower()]
 
 
 def _stage(
@@ -176,7 +138,7 @@ def _longest_edge(grid: Grid) -> float:
     """
     metres = float(grid.crs.linear_units_factor[1])
     pixel = min(grid.pixel_size) * metres
-    return sqrt(8 * _EARTH_RADII[0] * 0.05 * pixel / _TAN_88) / metres
+    return sqrt(8 * EARTH_RADII[0] * 0.05 * pixel / _TAN_88) / metres
 
 
 def _append(
@@ -211,22 +173,22 @@ def _nothing() -> Features:
 
 
 def _write_one(staged: _Staged, layer: VectorLayer, path: Path) -> None:
-    driver = _driver(path)
+    driver = driver_of(path)
     if driver == "ESRI Shapefile":
-        _refuse_large(path, staged)
+        refuse_large(path, staged.count, staged.rings, staged.vertices)
     style = vector_qml(layer.classes)
     with folder_beside(path) as folder, named(path, *_FAILURES):
         new = folder / path.name
-        with pyogrio.open_arrow(staged.path, layer=LAYER) as (meta, stream):
+        with pyogrio.open_arrow(staged.path, layer=LAYER, batch_size=_STREAM) as (meta, stream):
             pyogrio.write_arrow(
                 stream,
                 new,
-                layer=path.stem if driver == "ESRI Shapefile" else LAYER,
+                layer=layer_name(path),
                 driver=driver,
                 geometry_name=meta["geometry_name"] or "geom",
                 geometry_type="Polygon",
                 crs=layer.wkt,
-                layer_options=_OPTIONS[driver],
+                layer_options=OPTIONS[driver],
             )
         if driver == "GPKG":
             _add_style(new, style)
@@ -261,24 +223,14 @@ def _add_style(path: Path, style: str) -> None:
 
 def _verify(new: Path, path: Path, count: int) -> None:
     """Open the closed file again: the disk may have filled while it was flushed."""
-    layer = path.stem if _driver(path) == "ESRI Shapefile" else LAYER
-    found = pyogrio.read_info(new, layer=layer, force_feature_count=True)["features"]
+    if driver_of(path) == "GeoJSON":
+        found = geojson_features(new)
+    else:
+        found = pyogrio.read_info(new, force_feature_count=True, layer=layer_name(path))["features"]
     if found != count:
         raise OutputError(
             f"{path}: holds {found} of {count} features after writing; "
             "check the disk's free space and try again"
-        )
-
-
-def _refuse_large(path: Path, staged: _Staged, limit: int = SHAPEFILE_LIMIT) -> None:
-    # ESRI Shapefile Technical Description (1998): 8 bytes of record header, 44 of polygon header,
-    # 4 per ring, 16 per vertex.
-    shp = 100 + 52 * staged.count + 4 * staged.rings + 16 * staged.vertices
-    size = max(shp, _DBF_RECORD * staged.count)
-    if size > limit:
-        raise OutputError(
-            f"{path}: {staged.count} features would take {size / 2**30:.1f} GB, and a shapefile "
-            f"holds {limit / 2**30:.1f}; write .gpkg or .fgb, or give --min-area or --simplify"
         )
 
 

@@ -14,7 +14,8 @@ from geounet.errors import InputError, SettingsError
 from geounet.polygonize import PolygonOptions, polygonize, present_values
 from geounet.raster import Raster, cause_of, open_raster, read_header
 from geounet.style import AnyClass, MapClass, default_colour
-from geounet.vector import VectorLayer, check_target, write_features
+from geounet.vector import VectorLayer, write_features
+from geounet.vector_formats import check_target
 from geounet.vector_settings import VectorSettings, area_amount, length_amount
 from geounet.xml_file import read_xml
 

@@ -24,7 +24,8 @@ from geounet.card import LandClass
 from geounet.errors import InputError, OutputError
 from geounet.grid import Grid
 from geounet.polygonize import Features, polygonize
-from geounet.vector import VectorLayer, _refuse_large, _Staged, write_features
+from geounet.vector import VectorLayer, write_features
+from geounet.vector_formats import geojson_features, refuse_large
 from geounet.vector_settings import Amount, VectorSettings, area_amount, length_amount
 
 CLASSES = (
@@ -282,13 +283,21 @@ def test_a_name_that_cannot_be_written_is_refused(tmp_path):
 
 
 def test_a_shapefile_that_would_be_too_large_is_refused():
-    staged = _Staged(Path("work.gpkg"), count=10, vertices=50, rings=10)
-    _refuse_large(Path("features.shp"), staged)
+    path = Path("features.shp")
+    # 10 records of 8 + 44 + 4 + 5 · 16 bytes and a header of 100; the .dbf has 156 a record.
+    refuse_large(path, features=10, rings=10, vertices=50, limit=1560)
     with pytest.raises(OutputError, match=r"10 features would take .* write \.gpkg or \.fgb"):
-        _refuse_large(Path("features.shp"), staged, limit=1459)
-    # 10 records of 8 + 44 + 4 + 5 · 16 bytes and a header of 100; the .dbf is longer here.
-    with pytest.raises(OutputError, match="features would take"):
-        _refuse_large(Path("features.shp"), _Staged(staged.path, 1, 10**6, 1), limit=10**7)
+        refuse_large(path, features=10, rings=10, vertices=50, limit=1559)
+    with pytest.raises(OutputError, match=r"1 features would take 1\.5 GB"):
+        refuse_large(path, features=1, rings=1, vertices=10**8, limit=10**9)
+
+
+def test_a_geojson_that_breaks_off_has_no_features(tmp_path):
+    path = tmp_path / "features.geojson"
+    count = write_features(features_of(), LAYER, [path])
+    assert geojson_features(path) == count
+    path.write_bytes(path.read_bytes()[:-3])
+    assert geojson_features(path) == 0
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
