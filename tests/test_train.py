@@ -18,7 +18,13 @@ from geounet.errors import InputError, OutputError, SettingsError
 from geounet.model_file import load_model
 from geounet.samples import Samples
 from geounet.train import confusions, train
-from geounet.train_settings import TrainSettings, load_settings, to_yaml, with_root
+from geounet.train_settings import (
+    AugmentSettings,
+    TrainSettings,
+    load_settings,
+    to_yaml,
+    with_root,
+)
 from geounet.unet import UNet
 
 PLACE = {"crs": CRS.from_epsg(32633), "transform": Affine(30, 0, 331_015, 0, -30, 5_822_045)}
@@ -172,6 +178,7 @@ def test_three_classes_train_on_all_samples_without_validation(settings, folder,
     third = {"value": 9, "name": "unsure", "colour": "#777777"}
     data = CONFIG["data"] | {"ignore": [], "validation": None}
     fields = CONFIG | {"classes": [*CONFIG["classes"], third], "data": data, "epochs": 1}
+    fields["augment"] = {"symmetries": False}
     three = with_root(TrainSettings.model_validate(fields), folder)
     result = train(three, tmp_path / "out")
     assert result.card.architecture.outputs == 3
@@ -193,8 +200,9 @@ def test_a_loss_that_is_no_number_stops_the_run_before_a_model_is_written(settin
     wild = settings.optimiser.model_copy(
         update={"learning_rate": 1e38, "warmup_epochs": 0, "clip_norm": 1e30}
     )
+    run = changed(settings, optimiser=wild, augment=AugmentSettings(symmetries=False))
     with pytest.raises(SettingsError, match=r"epoch .*lower optimiser\.learning_rate"):
-        train(changed(settings, optimiser=wild), tmp_path / "out")
+        train(run, tmp_path / "out")
     assert not (tmp_path / "out/model.safetensors").exists()
 
 
