@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from geounet.train import train
     from geounet.train_settings import TrainSettings, load_settings
     from geounet.vector_settings import VectorSettings
-    from geounet.vectorize import vectorize
+    from geounet.vectorization import vectorize
 
 _HOME = {
     "SceneOptions": "scene_options",
@@ -30,7 +30,7 @@ _HOME = {
     "open_scene": "scene",
     "segment": "segmentation",
     "train": "train",
-    "vectorize": "vectorize",
+    "vectorize": "vectorization",
 }
 
 __all__ = [

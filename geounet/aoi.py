@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pyogrio
 import shapely
-from rasterio.features import geometry_mask
 
 from geounet.errors import InputError
 from geounet.grid import Grid
@@ -34,5 +33,14 @@ def read_aoi(path: str | Path, grid: Grid) -> shapely.Geometry:
 
 
 def inside(area: shapely.Geometry, grid: Grid) -> np.ndarray:
-    """(row, col) True where a pixel's centre lies in ``area``."""
-    return geometry_mask([area], out_shape=grid.shape, transform=grid.transform, invert=True)
+    """(row, col) True where a pixel's centre lies in ``area``.
+
+    Not rasterio's geometry_mask: it silences a warning of its own with a filter that all threads
+    share, and so now and then fails to.
+    """
+    if shapely.contains(area, shapely.Polygon(grid.corners)):
+        return np.ones(grid.shape, bool)
+    shapely.prepare(area)
+    rows, cols = grid.shape
+    x, y = np.meshgrid(np.arange(cols) + 0.5, np.arange(rows) + 0.5)
+    return shapely.contains_xy(area, *(grid.transform @ (x, y)))

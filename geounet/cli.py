@@ -67,7 +67,7 @@ def run(tokens: list[str]) -> int:
     except GeounetError as error:
         return _fail(str(error), error.exit_code, tokens)
     except KeyboardInterrupt:
-        return _fail("interrupted", 130, tokens)
+        return _fail("interrupted; what was committed is kept, go on with --resume", 130, tokens)
     except BrokenPipeError:
         return 0
     except Exception as error:

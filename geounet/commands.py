@@ -70,7 +70,7 @@ def vectorize(
     talk: Talking = Talk(),
 ) -> None:
     """Turn a class raster into polygons."""
-    from geounet.vectorize import vectorize as run_vectorize
+    from geounet.vectorization import vectorize as run_vectorize
 
     count = run_vectorize(Path(mask), Path(out), settings)
     if not talk.quiet:
@@ -183,14 +183,14 @@ def _segment_many(
 
 
 def _print_plans(scenes: list[str], model: str, settings: SegmentSettings) -> None:
-    from geounet.segmentation import prepare
+    from geounet.preparation import prepare
 
     for scene in scenes:
         prepared = prepare(scene, model, settings)
         print(f"{prepared.fit.scene.name}")
         for name, text in prepared.plan.describe().items():
             print(f"  {name:9} {text}")
-        for note in prepared.fit.notes:
+        for note in prepared.notes:
             print(f"note: {note}", file=sys.stderr)
 
 

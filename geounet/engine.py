@@ -19,6 +19,7 @@ from typing import Any
 
 import distributed
 import numpy as np
+import rasterio
 import shapely
 from distributed import Client, LocalCluster
 
@@ -52,6 +53,7 @@ class Work:
     precision: Precision
     layers: tuple[str, ...]
     store: str
+    cache: int
     aoi: bytes | None = None
 
 
@@ -59,7 +61,7 @@ class Work:
 def cluster(workers: int = 0, scheduler: str | None = None) -> Iterator[Client]:
     """Dask in this process, in ``workers`` processes on this machine, or at an address.
 
-    Local clusters listen on loopback or nowhere, and have no dashboard.
+    Local clusters listen on loopback only, and have no dashboard.
     """
     if scheduler:
         try:
@@ -75,7 +77,10 @@ def cluster(workers: int = 0, scheduler: str | None = None) -> Iterator[Client]:
             threads_per_worker=THREADS,
             processes=workers > 0,
             host="127.0.0.1" if workers else None,
-            dashboard_address=None,
+            # None would still serve HTTP, and on every interface of the machine.
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             memory_limit=0,
             silence_logs=50,
         ) as local,
@@ -129,7 +134,8 @@ def label_tiles(work: Work, tiles: tuple[Tile, ...]) -> list[TileRecord]:
     store = TileStore(Path(work.store))
     area = shapely.from_wkb(work.aoi) if work.aoi else None
     label = _labeller(work)
-    return [_label_and_store(work, tile, label, store, area) for tile in tiles]
+    with rasterio.Env(GDAL_CACHEMAX=work.cache):
+        return [_label_and_store(work, tile, label, store, area) for tile in tiles]
 
 
 def label_tile(pixels: Pixels, tile: Tile, keep: np.ndarray, label: Label) -> Layers:

@@ -21,7 +21,7 @@ from geounet.settings import SegmentSettings
 from geounet.store import HIDDEN, TileRecord, TileStore
 from geounet.vector import VectorLayer, write_features
 from geounet.vector_settings import area_amount, length_amount
-from geounet.vectorize import chosen_values
+from geounet.vectorization import chosen_values
 
 
 @dataclass(frozen=True)

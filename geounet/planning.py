@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
 
 import jax
+import numpy as np
 import psutil
 import shapely
 
 from geounet.card import ModelCard
+from geounet.engine import THREADS
 from geounet.errors import SettingsError
 from geounet.grid import Grid, Plan, Tile, round_up
+from geounet.raster import Raster
 from geounet.scene import Scene
 from geounet.settings import SegmentSettings
 
 CPU_WINDOW, GPU_WINDOW, SMALLEST_WINDOW = 1024, 2048, 256
+SMALLEST_CACHE, LARGEST_CACHE = 64_000_000, 512_000_000
+"""GDAL's block cache in bytes: the source blocks of the windows in flight, within these bounds."""
 PROCESS_BYTES = 450_000_000
 """Python, JAX, GDAL and Dask before the first tile (measured, benchmarks/memory.py)."""
 FEATURE_MAPS = 8.5
@@ -31,6 +38,8 @@ class JobPlan:
     memory: int
     disk: int
     computed_share: float
+    cache: int
+    notes: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, str]:
         """Name → text, in the order to be read."""
@@ -64,6 +73,7 @@ def make_plan(
     rows, cols = plan.shape
     layers = 1 + settings.confidence + len(card.classes) * settings.probabilities
     height, width = plan.window_shape
+    decoded = sum(blocks_touched(band.raster, plan) for band in scene.bands)
     return JobPlan(
         plan,
         tiles,
@@ -71,6 +81,30 @@ def make_plan(
         # Tile store, uncompressed copy and COG with its overviews, each at most.
         disk=int(rows * cols * layers * 3.4),
         computed_share=len(tiles) * height * width / (rows * cols),
+        cache=min(max(THREADS * decoded, SMALLEST_CACHE), LARGEST_CACHE),
+        notes=_layout_notes(scene, decoded),
+    )
+
+
+def blocks_touched(raster: Raster, plan: Plan) -> int:
+    """Bytes of one band's blocks that GDAL decodes for a window in the worst place."""
+    rows, cols = raster.grid.shape
+    high, wide = raster.block
+    shares = [r / n for r, n in zip(raster.grid.shape, plan.shape, strict=True)]
+    needs = [ceil(w * share) for w, share in zip(plan.window_shape, shares, strict=True)]
+    tall = min(round_up(needs[0], high) + high, round_up(rows, high))
+    long = min(round_up(needs[1], wide) + wide, round_up(cols, wide))
+    return tall * long * np.dtype(raster.dtypes[0]).itemsize
+
+
+def _layout_notes(scene: Scene, decoded: int) -> tuple[str, ...]:
+    """A warning where the files' layout makes every window decode far more than it keeps."""
+    if decoded * THREADS <= LARGEST_CACHE:
+        return ()
+    file = Path(scene.files[0]).name
+    return (
+        f"{scene.name}: every window decodes {decoded / 1e6:.0f} MB because of the file's layout; "
+        f"`gdal_translate -co TILED=YES -co COMPRESS=DEFLATE {file} tiled.tif` makes it faster",
     )
 
 

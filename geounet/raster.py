@@ -70,6 +70,7 @@ class Raster:
     mask: str
     faults: tuple[str, ...]
     tags: tuple[tuple[str, str], ...]
+    block: tuple[int, int]
 
     @property
     def shown(self) -> str:
@@ -153,6 +154,7 @@ def _describe(file: str, driver: str, data: DatasetReader, grid: Grid) -> Raster
         mask=_mask_kind(data, bool(alpha)),
         faults=tuple(_fault(data, i) for i in data.indexes),
         tags=tuple(sorted(data.tags().items())),
+        block=max(data.block_shapes, key=prod),
     )
 
 

@@ -5,23 +5,18 @@ Two hops from the command to the inner loop: ``segment`` here, ``engine.run`` th
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import shapely
 
-from geounet.aoi import read_aoi
 from geounet.card import LandClass
 from geounet.engine import Work, cluster, run
 from geounet.errors import GeounetError, InputError, InterruptedJobError
-from geounet.fit import Fit, fit
 from geounet.grid import Tile, shape_of
 from geounet.job import Job, open_job, refuse_difference
-from geounet.model_file import Model, load_model
 from geounet.outputs import (
     ClassArea,
     MapSource,
@@ -34,34 +29,13 @@ from geounet.outputs import (
     write_report,
     write_vectors,
 )
-from geounet.planning import JobPlan, device_name, make_plan
+from geounet.preparation import Prepared, fingerprint, prepare, with_window_of
 from geounet.reporting import Reporter, Silence
 from geounet.scene import open_scene
 from geounet.settings import SegmentSettings
 from geounet.stop import stop_on_signals
 from geounet.store import TileRecord
-from geounet.vector import check_target
-from geounet.vectorize import chosen_values
 from geounet.versions import versions
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Everything known before a pixel is read."""
-
-    fit: Fit
-    model: Model
-    area: shapely.Geometry | None
-    plan: JobPlan
-    settings: SegmentSettings
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        s = self.settings
-        # Polygons carry the mean confidence of their pixels.
-        confidence = s.confidence or bool(s.vector_formats)
-        wanted = {"confidence": confidence, "probabilities": s.probabilities}
-        return ("mask", *(name for name, asked in wanted.items() if asked))
 
 
 def segment(
@@ -90,13 +64,13 @@ def segment(
     settings, reporter, out = settings or SegmentSettings(), reporter or Silence(), Path(out)
     started = time.monotonic()
     prepared = prepare(scene, model, settings)
-    for note in prepared.fit.notes:
+    for note in prepared.notes:
         reporter.note(note)
     with open_job(out, output_names(settings), settings.overwrite, settings.resume) as job:
         earlier = job.earlier_fingerprint() if settings.resume else None
         finished = finished_report(out) if settings.resume and earlier is None else None
         if settings.resume:
-            prepared = _with_window_of(prepared, earlier or (finished or {}).get("fingerprint", {}))
+            prepared = with_window_of(prepared, earlier or (finished or {}).get("fingerprint", {}))
         identity = fingerprint(prepared)
         if finished is not None:
             refuse_difference(out, finished.get("fingerprint", {}), identity)
@@ -140,39 +114,6 @@ def segment_all(
             yield scene, error
 
 
-def prepare(scene: str | Path, model: str | Path, settings: SegmentSettings) -> Prepared:
-    """Open, check and plan, from headers alone; this is what ``--dry-run`` runs."""
-    loaded = load_model(model)
-    opened = open_scene(scene, settings)
-    fitted = fit(opened, loaded.card, settings.strict)
-    chosen_values(settings.classes, loaded.card.classes)
-    for name in settings.vector_formats:
-        check_target(Path(f"features.{name}"), fitted.scene.grid, overwrite=True)
-    area = read_aoi(settings.aoi, fitted.scene.grid) if settings.aoi else None
-    plan = make_plan(fitted.scene, loaded.card, settings, area)
-    return Prepared(fitted, loaded, area, plan, settings)
-
-
-def fingerprint(prepared: Prepared) -> dict[str, Any]:
-    """All that the bytes of the outputs depend on; a resume refuses any change of it."""
-    s, plan = prepared.settings, prepared.plan.plan
-    area = shapely.to_wkb(prepared.area) if prepared.area is not None else b""
-    return {
-        "scene": prepared.fit.scene.fingerprint(),
-        "scale": list(prepared.fit.scale),
-        "offset": list(prepared.fit.offset),
-        "model": prepared.model.card.sha256,
-        "window": plan.window,
-        "halo": plan.halo,
-        "precision": s.precision,
-        "device": device_name(),
-        "layers": list(prepared.layers),
-        "aoi": hashlib.sha256(area).hexdigest() if area else "",
-        "polygons": [*s.vector_formats, s.min_area, s.simplify, *s.classes],
-        "versions": versions(),
-    }
-
-
 def _label(
     job: Job, prepared: Prepared, identity: Mapping[str, Any], reporter: Reporter
 ) -> dict[str, TileRecord]:
@@ -214,6 +155,7 @@ def _work(job: Job, prepared: Prepared) -> Work:
         precision=prepared.settings.precision,
         layers=prepared.layers,
         store=str(job.store.folder.resolve()),
+        cache=prepared.plan.cache,
         aoi=shapely.to_wkb(prepared.area) if prepared.area is not None else None,
     )
 
@@ -259,7 +201,7 @@ def _about(
         "model": {"name": card.name, "sha256": card.sha256, "accuracy": card.accuracy},
         "plan": prepared.plan.describe(),
         "empty_tiles": sum(records[tile.name].is_empty for tile in prepared.plan.tiles),
-        "notes": list(prepared.fit.notes),
+        "notes": list(prepared.notes),
         "fingerprint": dict(identity),
     }
 
@@ -274,15 +216,6 @@ def _timings(
         "labelling_s": round(labelled - started, 3),
         "writing_s": round(time.monotonic() - labelled, 3),
     }
-
-
-def _with_window_of(prepared: Prepared, earlier: Mapping[str, Any]) -> Prepared:
-    """Without ``--window`` it was chosen from the memory of that day: keep it."""
-    if prepared.settings.window is not None or "window" not in earlier:
-        return prepared
-    settings = prepared.settings.model_copy(update={"window": earlier["window"]})
-    plan = make_plan(prepared.fit.scene, prepared.model.card, settings, prepared.area)
-    return replace(prepared, plan=plan)
 
 
 def _already_finished(

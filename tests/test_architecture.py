@@ -15,8 +15,8 @@ CORE = {
 }  # fmt: skip
 SETTINGS = {"scene_options", "settings", "train_settings", "vector_settings", "reporting"}
 FLOW = {
-    "doctor", "engine", "fit", "outputs", "planning", "scene_preview", "segmentation", "stop",
-    "train", "vectorize",
+    "doctor", "engine", "fit", "outputs", "planning", "preparation", "scene_preview",
+    "segmentation", "stop", "train", "vectorization",
 }  # fmt: skip
 TOP = {"cli", "commands", "progress"}
 RANK = {

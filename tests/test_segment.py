@@ -16,8 +16,9 @@ from geounet.engine import label_tile
 from geounet.errors import GeounetError, InputError, ModelError, OutputError, SettingsError
 from geounet.grid import Plan
 from geounet.job import open_job
+from geounet.preparation import prepare
 from geounet.scene import Pixels, open_scene
-from geounet.segmentation import prepare, segment, segment_all
+from geounet.segmentation import segment, segment_all
 from geounet.settings import SegmentSettings
 from geounet.store import Journal, TileStore
 from tests.jobs import GRIDS, make_mixed_scene, make_model, make_scene, read

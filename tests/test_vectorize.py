@@ -16,7 +16,7 @@ from geounet.cog import CogStyle, write_cog
 from geounet.errors import InputError, OutputError, SettingsError
 from geounet.grid import Grid
 from geounet.vector_settings import VectorSettings
-from geounet.vectorize import MOST_CLASSES, vectorize
+from geounet.vectorization import MOST_CLASSES, vectorize
 
 GRID = Grid((31, 23), Affine(10, 0, 399_960, 0, -10, 5_590_020), CRS.from_epsg(32633))
 CLASSES = (

@@ -1,0 +1,35 @@
+"""The cluster of a job: where it listens, and how a failure comes back."""
+
+from __future__ import annotations
+
+import psutil
+import pytest
+
+from geounet.engine import cluster, run
+from geounet.errors import GeounetError
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_nothing_listens_beyond_loopback(workers):
+    with cluster(workers):
+        here = psutil.Process()
+        processes = [here, *here.children(recursive=True)]
+        sockets = [c for p in processes for c in p.net_connections("inet") if c.status == "LISTEN"]
+        assert sockets
+        assert {s.laddr.ip for s in sockets} <= {"127.0.0.1", "::1"}
+
+
+def test_two_jobs_run_beside_each_other():
+    with cluster(), cluster() as client:
+        assert client.nthreads()
+
+
+def test_a_scheduler_that_does_not_answer_is_named():
+    with pytest.raises(GeounetError, match=r"tcp://127\.0\.0\.1:9: no Dask scheduler answers"):
+        with cluster(scheduler="tcp://127.0.0.1:9"):
+            pass
+
+
+def test_nothing_to_do_ends_at_once():
+    with cluster() as client:
+        run(client, None, [], commit=None, should_stop=lambda: False)
