@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -159,24 +159,25 @@ def _label_and_store(
     keep = pixels.valid[tile.crop] & wanted
     hidden = pixels.hidden[tile.crop] & wanted
     read = clock()
-    layers = label_tile(pixels, tile, keep, label) if keep.any() else {}
-    computed = clock()
+    with _DEVICE:
+        begun = clock()
+        layers = label_tile(pixels, tile, keep, label) if keep.any() else {}
+        computed = clock()
     digest = store.put(tile.name, layers) if layers else ""
     mask = layers.get("mask", np.full(keep.shape, NODATA, np.uint8))
     counts, areas = _tally(mask, hidden, PixelArea(work.scene.grid).window(tile.core))
-    seconds = {"read": read - started, "compute": computed - read, "write": clock() - computed}
+    seconds = {
+        "read": read - started,
+        "wait": begun - read,
+        "compute": computed - begun,
+        "write": clock() - computed,
+    }
     return TileRecord(tile.name, digest, counts, areas, seconds)
 
 
 def _labeller(work: Work) -> Label:
     predictor = _predictor(work.model, work.model_sha256, work.scale, work.offset, work.precision)
-    wanted = {name: name in work.layers for name in ("confidence", "probabilities")}
-
-    def label(bands: np.ndarray, valid: np.ndarray) -> Layers:
-        with _DEVICE:
-            return predictor(bands, valid, **wanted)
-
-    return label
+    return partial(predictor, **{n: n in work.layers for n in ("confidence", "probabilities")})
 
 
 _DEVICE = Lock()
@@ -223,7 +224,8 @@ def _tally(
 
 
 def _tiles_per_task(records: list[TileRecord]) -> int:
-    seconds = sum(sum(record.seconds.values()) for record in records) / len(records)
+    busy = [sum(s for k, s in r.seconds.items() if k != "wait") for r in records]
+    seconds = sum(busy) / len(busy)
     return max(1, min(MOST_TILES_PER_TASK, round(SHORTEST_TASK / max(seconds, 1e-3))))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import fsum
+from math import fsum, isnan
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,8 @@ def write_report(path: Path, results: Results, about: Mapping[str, Any]) -> None
         "files": [file.name for file in results.files],
         **about,
     }
-    write_bytes(path, json.dumps(report, indent=2, sort_keys=True).encode() + b"\n")
+    text = json.dumps(_without_nan(report), indent=2, sort_keys=True, allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
 
 
 def finished_report(out: Path) -> dict[str, Any] | None:
@@ -154,6 +155,15 @@ def finished_report(out: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return report if isinstance(report, dict) else None
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: an area that the CRS cannot give is null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and isnan(value) else value
 
 
 def _pieces(source: MapSource, store: TileStore, layer: str) -> Iterator[Piece]:

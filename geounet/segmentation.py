@@ -209,7 +209,7 @@ def _about(
 def _timings(
     records: Mapping[str, TileRecord], started: float, labelled: float
 ) -> dict[str, float]:
-    stages = ("read", "compute", "write")
+    stages = ("read", "wait", "compute", "write")
     seconds = {s: sum(r.seconds.get(s, 0.0) for r in records.values()) for s in stages}
     return {
         **{f"tiles_{stage}_s": round(total, 3) for stage, total in seconds.items()},
