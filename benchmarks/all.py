@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    for name in ("speed", "memory"):
+    for name in ("forward", "speed", "memory"):
         print(f"== benchmarks.{name}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], check=True)
 

@@ -10,7 +10,7 @@ Arrays are (tile, row, col, band); rows and columns are multiples of ``stride``.
 
 Three operations are written in the form that XLA's CPU backend runs fastest; each is exact:
 pooling as reshape + max, the up-convolution as a matrix product + reshape, and the first decoder
-convolution as a sum over its two inputs, which saves the concatenation (0.31 → 0.40 Mpx/s at base
+convolution as a sum over its two inputs, which saves the concatenation (all three together 10 % faster at base
 32 on two cores; benchmarks/forward.py).
 """
 
