@@ -194,6 +194,8 @@ def test_a_folder_that_holds_something_is_refused_and_kept(settings, tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
     with pytest.raises(OutputError, match="is a file"):
         train(settings, tmp_path / "notes.txt")
+    with pytest.raises(OutputError, match=r"notes\.txt/run: cannot be written"):
+        train(settings, tmp_path / "notes.txt/run")
 
 
 def test_a_loss_that_is_no_number_stops_the_run_before_a_model_is_written(settings, tmp_path):
