@@ -27,8 +27,8 @@ from geounet.atomic import write_bytes
 from geounet.chips import Chip, find_chips, split_chips
 from geounet.model_file import load_model, save_model
 from geounet.samples import Samples
-from geounet.train import confusions, train
 from geounet.train_settings import Selection, TrainSettings, load_settings
+from geounet.training import confusions, train
 
 FOLDS = 5
 DRAWS = 10_000

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from geounet.scene_options import SceneOptions
     from geounet.segmentation import segment
     from geounet.settings import SegmentSettings
-    from geounet.train import train
     from geounet.train_settings import TrainSettings, load_settings
+    from geounet.training import train
     from geounet.vector_settings import VectorSettings
     from geounet.vectorization import vectorize
 
@@ -29,7 +29,7 @@ _HOME = {
     "load_settings": "train_settings",
     "open_scene": "scene",
     "segment": "segmentation",
-    "train": "train",
+    "train": "training",
     "vectorize": "vectorization",
 }
 

@@ -177,7 +177,11 @@ def _label_and_store(
 
 def _labeller(work: Work) -> Label:
     predictor = _predictor(work.model, work.model_sha256, work.scale, work.offset, work.precision)
-    return partial(predictor, **{n: n in work.layers for n in ("confidence", "probabilities")})
+    return partial(
+        predictor,
+        confidence="confidence" in work.layers,
+        probabilities="probabilities" in work.layers,
+    )
 
 
 _DEVICE = Lock()

@@ -16,7 +16,7 @@ CORE = {
 SETTINGS = {"scene_options", "settings", "train_settings", "vector_settings", "reporting"}
 FLOW = {
     "doctor", "engine", "fit", "outputs", "planning", "preparation", "scene_preview",
-    "segmentation", "stop", "train", "vectorization",
+    "segmentation", "stop", "training", "vectorization",
 }  # fmt: skip
 TOP = {"cli", "commands", "progress"}
 RANK = {

@@ -17,7 +17,6 @@ from geounet.chips import find_chips
 from geounet.errors import InputError, OutputError, SettingsError
 from geounet.model_file import load_model
 from geounet.samples import Samples
-from geounet.train import confusions, train
 from geounet.train_settings import (
     AugmentSettings,
     TrainSettings,
@@ -25,6 +24,7 @@ from geounet.train_settings import (
     to_yaml,
     with_root,
 )
+from geounet.training import confusions, train
 from geounet.unet import UNet
 
 PLACE = {"crs": CRS.from_epsg(32633), "transform": Affine(30, 0, 331_015, 0, -30, 5_822_045)}
