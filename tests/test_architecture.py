@@ -63,3 +63,15 @@ def test_only_the_command_line_prints():
         names = {call.id for call in calls if isinstance(call, ast.Name)}
         assert path.stem in ("cli", "commands") or "print" not in names, path.stem
         assert not names & {"eval", "exec"}, path.stem
+
+
+def test_the_calls_of_the_package_are_functions_whatever_was_imported_before():
+    import geounet
+    import geounet.segmentation
+    import geounet.training
+    import geounet.vectorization
+
+    for name in geounet.__all__:
+        assert callable(getattr(geounet, name)), name
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = geounet.nonsense
