@@ -40,7 +40,7 @@ class LandClass(Frozen):
     """One class of the map: ``value`` is what mask.tif holds for it."""
 
     value: int = Field(ge=0, le=254)
-    name: Annotated[str, Field(min_length=1, max_length=80)]
+    name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")]
     colour: Colour
 
 

@@ -36,7 +36,8 @@ from geounet.style import colour_table, pam_xml, raster_qml
 from geounet.xml_file import read_xml
 
 BLOCK = 512
-_ENV = {"GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 64, "GDAL_PAM_ENABLED": "YES"}
+# Some rows of blocks are all that writing in tile order needs; more would only fill with the scene.
+_ENV = {"GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 24, "GDAL_PAM_ENABLED": "YES"}
 _FAILURES = (RasterioError, CPLE_BaseError, OSError)
 # ^ `rasterio.shutil.copy` lets GDAL's own errors through, which rasterio keeps private.
 

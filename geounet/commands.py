@@ -171,15 +171,17 @@ def _segment_many(
 
     if settings.bands:
         raise SettingsError("--band names the files of one scene; give one SCENE, or a scene.yaml")
-    failed = 0
+    failed: list[GeounetError] = []
     for name, outcome in segment_all(scenes, model, out, settings, reporter):
         if isinstance(outcome, GeounetError):
-            failed += 1
+            failed.append(outcome)
             print(f"geounet: {name}: {outcome}", file=sys.stderr)
         else:
             _print_results(outcome)
+    if len(failed) == len(scenes) and len({type(error) for error in failed}) == 1:
+        raise type(failed[0])(f"all {len(scenes)} scenes failed, see above")
     if failed:
-        raise PartialError(f"{failed} of {len(scenes)} scenes failed, the rest are done")
+        raise PartialError(f"{len(failed)} of {len(scenes)} scenes failed, see above")
 
 
 def _print_plans(scenes: list[str], model: str, settings: SegmentSettings) -> None:
@@ -197,17 +199,18 @@ def _print_plans(scenes: list[str], model: str, settings: SegmentSettings) -> No
 def _print_results(results: Results) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=None, box=None, pad_edge=False)
     for heading in ("class", "pixels", "hectares", "share"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for row in results.classes:
         share = f"{100 * row.share:.1f} %"
-        table.add_row(row.name, f"{row.pixels:,}", f"{row.area_ha:,.1f}", share)
+        table.add_row(Text(row.name), f"{row.pixels:,}", f"{row.area_ha:,.1f}", share)
     if results.hidden_ha:
         table.add_row("hidden by a mask", "", f"{results.hidden_ha:,.1f}", "")
     table.add_row("no data", f"{results.nodata_pixels:,}", "", "")
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(table)
     console.print("areas: pixel count, no accuracy assessment")
     for path in results.files:
@@ -231,6 +234,8 @@ def _reporter(talk: Talk) -> Reporter:
 def _paths(paths: tuple[str, ...], form: str) -> tuple[str, ...]:
     if len(paths) < 2:
         raise SettingsError(f"give {form}: inputs first, the output last")
+    if not all(paths):
+        raise SettingsError("a path is empty; is a variable of the shell not set?")
     return paths
 
 

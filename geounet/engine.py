@@ -7,6 +7,8 @@ cache of each process. Only the client commits, so one writer appends to the jou
 
 from __future__ import annotations
 
+import signal
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,7 +28,7 @@ from distributed import Client, LocalCluster
 from geounet.aoi import inside
 from geounet.area import PixelArea
 from geounet.card import NODATA
-from geounet.errors import GeounetError, ModelError, OutputError
+from geounet.errors import GeounetError, ModelError, OutputError, SettingsError
 from geounet.grid import Tile
 from geounet.model_file import load_model
 from geounet.predict import Precision, Predictor
@@ -64,15 +66,24 @@ def cluster(workers: int = 0, scheduler: str | None = None) -> Iterator[Client]:
     Local clusters listen on loopback only, and have no dashboard.
     """
     if scheduler:
-        try:
-            client = Client(scheduler, timeout="30s", set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise GeounetError(f"{scheduler}: no Dask scheduler answers ({error})") from error
-        with client:
+        _refuse_silent(scheduler)
+        with Client(scheduler, timeout="30s", set_as_default=False) as client:
+            _wait_for_a_worker(client, scheduler)
             yield client
         return
     with (
-        LocalCluster(
+        _local_cluster(workers) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _local_cluster(workers: int) -> LocalCluster:
+    # Ctrl-C goes to every process of a terminal, but only the client may act on it. Threads and
+    # processes inherit the blocked signal; what arrives meanwhile is delivered afterwards.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return LocalCluster(
             n_workers=max(1, workers),
             threads_per_worker=THREADS,
             processes=workers > 0,
@@ -83,10 +94,30 @@ def cluster(workers: int = 0, scheduler: str | None = None) -> Iterator[Client]:
             scheduler_kwargs={"dashboard": False},
             memory_limit=0,
             silence_logs=50,
-        ) as local,
-        Client(local, set_as_default=False) as client,
-    ):
-        yield client
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _refuse_silent(scheduler: str) -> None:
+    """A client that cannot connect leaves a thread behind, so the address is tried first."""
+    host, _, port = scheduler.rpartition("://")[2].rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=10):
+            return
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{scheduler}: no Dask scheduler answers ({error}); start one, or leave --scheduler out"
+        ) from error
+
+
+def _wait_for_a_worker(client: Client, scheduler: str, seconds: float = 60) -> None:
+    try:
+        client.wait_for_workers(1, timeout=seconds)
+    except TimeoutError as error:
+        raise SettingsError(
+            f"{scheduler}: has no worker after {seconds:.0f} s; start one with `dask worker`"
+        ) from error
 
 
 def run(
@@ -104,11 +135,13 @@ def run(
         GeounetError: of the first tile that failed.
     """
     waiting = deque(tiles)
-    limit = sum(client.nthreads().values()) + len(client.nthreads())
     done = distributed.as_completed(loop=client.loop)
     failure: BaseException | None = None
     in_flight, size = 0, 1
     while True:
+        # Workers of a cluster come and go, so they are counted anew.
+        threads = client.nthreads()
+        limit = max(1, sum(threads.values()) + len(threads))
         while waiting and in_flight < limit and failure is None and not should_stop():
             group = tuple(waiting.popleft() for _ in range(min(size, len(waiting))))
             done.add(client.submit(label_tiles, work, group, pure=False))
@@ -133,9 +166,14 @@ def label_tiles(work: Work, tiles: tuple[Tile, ...]) -> list[TileRecord]:
     """The task: read, label and store some tiles; returns their records."""
     store = TileStore(Path(work.store))
     area = shapely.from_wkb(work.aoi) if work.aoi else None
-    label = _labeller(work)
-    with rasterio.Env(GDAL_CACHEMAX=work.cache):
-        return [_label_and_store(work, tile, label, store, area) for tile in tiles]
+    try:
+        label = _labeller(work)
+        with rasterio.Env(GDAL_CACHEMAX=work.cache):
+            return [_label_and_store(work, tile, label, store, area) for tile in tiles]
+    except GeounetError as error:
+        failure = type(error)(str(error))
+    # Raised anew, without its causes: Dask pickles those too, and GDAL's cannot be read back.
+    raise failure
 
 
 def label_tile(pixels: Pixels, tile: Tile, keep: np.ndarray, label: Label) -> Layers:

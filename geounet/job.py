@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,11 @@ from geounet.errors import OutputError, SettingsError
 from geounet.store import Journal, TileRecord, TileStore
 
 WORK = ".geounet"
+KEPT = "finished.jsonl"
+"""The journal of a finished job that was asked to keep its tiles."""
+_PARTS = re.compile(
+    r"\.(mask(\.tif\.aux)?|confidence|probabilities|features|report)\.\w+\.part(\.\w+)?"
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,9 @@ class Job:
         """
         earlier, records = self.journal.read()
         if not (resume and earlier):
-            shutil.rmtree(self.store.folder, ignore_errors=True)
-            self.store.folder.mkdir(parents=True)
+            with _writing(self.out):
+                shutil.rmtree(self.store.folder, ignore_errors=True)
+                self.store.folder.mkdir(parents=True)
             self.journal.start(fingerprint)
             return {}
         refuse_difference(self.out, earlier, fingerprint)
@@ -51,7 +58,9 @@ class Job:
 
     def finish(self, keep_work: bool) -> None:
         """The outputs are placed: the tile store has done its duty."""
-        if not keep_work:
+        if keep_work:
+            self.journal.path.replace(self.journal.path.with_name(KEPT))
+        else:
             self.journal.path.unlink(missing_ok=True)
 
 
@@ -66,19 +75,20 @@ def open_job(
             neither ``overwrite`` nor ``resume`` was asked for, or if it cannot be written.
     """
     work, is_new = out / WORK, not out.exists()
-    try:
+    for folder in (work, work / "tiles"):
+        if folder.is_symlink():
+            raise OutputError(f"{folder}: is a link, and could lead anywhere; remove it")
+    with _writing(out):
         work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: not a folder that can be written ({error.strerror})") from error
     with _locked(work / "lock", out):
         job = Job(out, Journal(work / "journal.jsonl"), TileStore(work / "tiles"))
         try:
-            if not (overwrite or resume):
-                _refuse_what_is_there(job, names)
+            if not overwrite:
+                _refuse_what_is_there(job, names, resume)
             _remove_parts(out)
             yield job
         finally:
-            if not job.journal.path.exists():
+            if not (job.journal.path.exists() or (work / KEPT).exists()):
                 shutil.rmtree(work, ignore_errors=True)
     if is_new and out.is_dir() and not any(out.iterdir()):
         out.rmdir()
@@ -106,11 +116,19 @@ def first_difference(before: Any, now: Any, name: str = "") -> str:
             if difference:
                 return difference
         return ""
-    return "" if before == now else f"{name} was {before} and is now {now}"
+    return "" if before == now else f"{name} was {_short(before)} and is now {_short(now)}"
 
 
-def _refuse_what_is_there(job: Job, names: tuple[str, ...]) -> None:
-    if job.earlier_fingerprint() is not None:
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _refuse_what_is_there(job: Job, names: tuple[str, ...], resume: bool) -> None:
+    unfinished = job.earlier_fingerprint() is not None
+    if resume and (unfinished or (job.out / "report.json").exists()):
+        return
+    if unfinished:
         raise OutputError(
             f"{job.out}: holds an unfinished job; go on with --resume, or start with --overwrite"
         )
@@ -120,17 +138,31 @@ def _refuse_what_is_there(job: Job, names: tuple[str, ...]) -> None:
 
 
 def _remove_parts(out: Path) -> None:
-    for path in out.glob(".*.part*"):
-        if path.is_dir():
+    """Remove what a killed job of this folder left at temporary names: ours, and no others."""
+    for path in out.iterdir():
+        if not _PARTS.fullmatch(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
 
 
 @contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{out}: not a folder that can be written ({error.strerror or error})"
+        ) from error
+
+
+@contextmanager
 def _locked(path: Path, out: Path) -> Iterator[None]:
     # flock, not a pid file: the kernel lets go of it however the process ends.
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    with _writing(out):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -140,9 +172,10 @@ def _locked(path: Path, out: Path) -> Iterator[None]:
         if not (path.exists() and os.path.samestat(os.fstat(handle), path.stat())):
             # The job that held it removed the file, and a lock on no file keeps nobody out.
             raise OutputError(f"{out}: another job has just ended there; run the command again")
-        os.ftruncate(handle, 0)
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        os.write(handle, f"pid {os.getpid()} on {socket.gethostname()} since {since}".encode())
+        with _writing(out):
+            os.ftruncate(handle, 0)
+            os.write(handle, f"pid {os.getpid()} on {socket.gethostname()} since {since}".encode())
         yield
     finally:
         os.close(handle)

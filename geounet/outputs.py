@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import fsum, isnan
+from math import fsum, isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,13 @@ from geounet.store import HIDDEN, TileRecord, TileStore
 from geounet.vector import VectorLayer, write_features
 from geounet.vector_settings import area_amount, length_amount
 from geounet.vectorization import chosen_values
+
+VECTOR_FILES = {
+    ".gpkg": (".gpkg",),
+    ".geojson": (".geojson",),
+    ".shp": (".shp", ".shx", ".dbf", ".prj", ".cpg"),
+    ".fgb": (".fgb",),
+}
 
 
 @dataclass(frozen=True)
@@ -148,13 +155,37 @@ def write_report(path: Path, results: Results, about: Mapping[str, Any]) -> None
     write_bytes(path, text.encode() + b"\n")
 
 
-def finished_report(out: Path) -> dict[str, Any] | None:
-    """The report of a job that was finished in this folder."""
+def finished_job(out: Path) -> tuple[dict[str, Any], Results] | None:
+    """Fingerprint and results of a job that was finished here; None unless all of it is there."""
     try:
         report = json.loads((out / "report.json").read_bytes())
-    except (OSError, ValueError):
+        files = tuple(out / Path(name).name for name in report["files"])
+        table = tuple(_class_area(**row) for row in report["classes"])
+        numbers = [report[name] for name in ("hidden_ha", "nodata_pixels", "features")]
+        results = Results(out, files, table, *numbers)
+        found = dict(report["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return report if isinstance(report, dict) else None
+    return (found, results) if all(file.is_file() for file in files) else None
+
+
+def remove_stale(out: Path, files: Sequence[Path]) -> None:
+    """Remove what an overwritten job left under names of ours that this job did not write."""
+    kept = {file.stem for file in files if file.suffix == ".tif"}
+    for layer in {"confidence", "probabilities"} - kept:
+        for path in (out / f"{layer}.tif", out / f"{layer}.tif.aux.xml"):
+            path.unlink(missing_ok=True)
+    written = {file.suffix for file in files if file.stem == "features"}
+    for main, parts in VECTOR_FILES.items():
+        if main not in written:
+            for suffix in parts:
+                (out / f"features{suffix}").unlink(missing_ok=True)
+    if not written:
+        (out / "features.qml").unlink(missing_ok=True)
+
+
+def _class_area(area_ha: float | None, **row: Any) -> ClassArea:
+    return ClassArea(area_ha=nan if area_ha is None else area_ha, **row)
 
 
 def _without_nan(value: Any) -> Any:

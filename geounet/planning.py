@@ -132,7 +132,14 @@ def _process_bytes(card: ModelCard, pixels: int) -> int:
 
 
 def _available_bytes() -> int:
-    return psutil.virtual_memory().available
+    free = psutil.virtual_memory().available
+    try:
+        # A container may have less than its machine.
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+    except (OSError, ValueError):
+        return free
+    return min(free, max(0, limit - used))
 
 
 def _cores() -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from geounet.reporting import Reporter, Silence
@@ -130,7 +131,8 @@ class Bar:
         self._progress: Progress | None = None
 
     def note(self, text: str) -> None:
-        self._console.print(f"[yellow]note:[/] {text}", highlight=False, soft_wrap=True)
+        note = f"[yellow]note:[/] {escape(text)}"
+        self._console.print(note, highlight=False, soft_wrap=True)
 
     def start(self, what: str, pixels: int, done: int) -> None:
         self._pace = Pace(pixels, done)

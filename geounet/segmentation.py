@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import shapely
+from distributed import Client
 
-from geounet.card import LandClass
 from geounet.engine import Work, cluster, run
-from geounet.errors import GeounetError, InputError, InterruptedJobError
+from geounet.errors import GeounetError, InputError, InterruptedJobError, OutputError
 from geounet.grid import Tile, shape_of
 from geounet.job import Job, open_job, refuse_difference
+from geounet.model_file import load_model
 from geounet.outputs import (
-    ClassArea,
     MapSource,
     Results,
     class_table,
-    finished_report,
+    finished_job,
     hidden_hectares,
     output_names,
+    remove_stale,
     write_rasters,
     write_report,
     write_vectors,
@@ -33,7 +35,7 @@ from geounet.preparation import Prepared, fingerprint, prepare, with_window_of
 from geounet.reporting import Reporter, Silence
 from geounet.scene import open_scene
 from geounet.settings import SegmentSettings
-from geounet.stop import stop_on_signals
+from geounet.stop import StopRequest, stop_on_signals
 from geounet.store import TileRecord
 from geounet.versions import versions
 
@@ -68,18 +70,20 @@ def segment(
         reporter.note(note)
     with open_job(out, output_names(settings), settings.overwrite, settings.resume) as job:
         earlier = job.earlier_fingerprint() if settings.resume else None
-        finished = finished_report(out) if settings.resume and earlier is None else None
-        if settings.resume:
-            prepared = with_window_of(prepared, earlier or (finished or {}).get("fingerprint", {}))
+        finished = finished_job(out) if settings.resume and earlier is None else None
+        before = earlier or (finished[0] if finished else {})
+        prepared = with_window_of(prepared, before)
         identity = fingerprint(prepared)
         if finished is not None:
-            refuse_difference(out, finished.get("fingerprint", {}), identity)
+            refuse_difference(out, before, identity)
             reporter.note(f"{out}: is finished already, nothing to resume")
-            job.finish(settings.keep_work)
-            return _already_finished(out, finished, prepared.model.card.classes)
-        records = _label(job, prepared, identity, reporter)
-        labelled = time.monotonic()
-        results = _write(job, prepared, records, reporter)
+            return replace(finished[1], legend=prepared.model.card.classes)
+        with stop_on_signals() as stop:
+            records = _label(job, prepared, identity, reporter, stop)
+            labelled = time.monotonic()
+            results = _write(job, prepared, records, reporter)
+        if settings.overwrite:
+            remove_stale(out, results.files)
         about = _about(prepared, identity, records) | {"run": _timings(records, started, labelled)}
         write_report(out / "report.json", results, about)
         job.finish(settings.keep_work)
@@ -98,6 +102,7 @@ def segment_all(
     Yields:
         A scene as given, and its results or why it failed. An interrupt ends all.
     """
+    load_model(model)
     taken: dict[str, str] = {}
     for scene in map(str, scenes):
         try:
@@ -115,10 +120,38 @@ def segment_all(
 
 
 def _label(
-    job: Job, prepared: Prepared, identity: Mapping[str, Any], reporter: Reporter
+    job: Job,
+    prepared: Prepared,
+    identity: Mapping[str, Any],
+    reporter: Reporter,
+    stop: StopRequest,
 ) -> dict[str, TileRecord]:
     """Label what is not done yet; returns the record of every tile of the plan."""
-    records = job.begin(identity, prepared.settings.resume)
+    s, tiles = prepared.settings, prepared.plan.tiles
+    by_name = {tile.name: tile for tile in tiles}
+    with cluster(s.workers, s.scheduler) as client:
+        # The journal begins when there is somebody to work: a refusal leaves nothing behind.
+        found = job.begin(identity, s.resume)
+        records = {name: record for name, record in found.items() if name in by_name}
+        _run(client, job, prepared, records, reporter, stop)
+    if stop() or len(records) < len(tiles):
+        raise InterruptedJobError(
+            f"{job.out}: stopped with {len(records)} of {len(tiles)} tiles done; "
+            "run the same command with --resume to go on",
+            stop.exit_code or OutputError.exit_code,
+        )
+    return records
+
+
+def _run(
+    client: Client,
+    job: Job,
+    prepared: Prepared,
+    records: dict[str, TileRecord],
+    reporter: Reporter,
+    stop: StopRequest,
+) -> None:
+    """Label the tiles that ``records`` lacks, and add theirs."""
     tiles = prepared.plan.tiles
     by_name = {tile.name: tile for tile in tiles}
     waiting = [tile for tile in tiles if tile.name not in records]
@@ -130,19 +163,10 @@ def _label(
         records[record.tile] = record
         reporter.advance(_pixels(by_name[record.tile]))
 
-    with stop_on_signals() as stop:
-        if waiting:
-            s = prepared.settings
-            with cluster(s.workers, s.scheduler) as client:
-                run(client, _work(job, prepared), waiting, commit, stop)
-    reporter.finish()
-    if len(records) < len(tiles):
-        raise InterruptedJobError(
-            f"{job.out}: stopped with {len(records)} of {len(tiles)} tiles done; "
-            "run the same command with --resume to go on",
-            stop.exit_code,
-        )
-    return records
+    try:
+        run(client, _work(job, prepared), waiting, commit, stop)
+    finally:
+        reporter.finish()
 
 
 def _work(job: Job, prepared: Prepared) -> Work:
@@ -216,21 +240,6 @@ def _timings(
         "labelling_s": round(labelled - started, 3),
         "writing_s": round(time.monotonic() - labelled, 3),
     }
-
-
-def _already_finished(
-    out: Path, report: Mapping[str, Any], legend: tuple[LandClass, ...]
-) -> Results:
-    """What a finished job gave back when it ran."""
-    return Results(
-        out,
-        tuple(out / name for name in report["files"]),
-        tuple(ClassArea(**row) for row in report["classes"]),
-        report["hidden_ha"],
-        report["nodata_pixels"],
-        report["features"],
-        legend,
-    )
 
 
 def _pixels(tile: Tile) -> int:

@@ -35,7 +35,10 @@ class SegmentSettings(SceneOptions, VectorSettings):
         Literal["f32", "bf16"], Field(description="of the network's arithmetic")
     ] = "f32"
     workers: Annotated[int, Field(ge=0, le=1024, description="processes; 0 = this one")] = 0
-    scheduler: Annotated[str | None, Field(description="address of a Dask scheduler")] = None
+    scheduler: Annotated[
+        str | None,
+        Field(pattern=r"^((tcp|tls)://)?[^\s/]+:\d+$", description="of Dask: tcp://HOST:PORT"),
+    ] = None
     confidence: Annotated[bool, Field(description="also write confidence.tif")] = False
     probabilities: Annotated[bool, Field(description="also write probabilities.tif")] = False
     strict: Annotated[bool, Field(description="refuse where a note would warn")] = False

@@ -17,6 +17,7 @@ import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -110,43 +111,53 @@ class Journal:
 
     def append(self, record: TileRecord) -> None:
         """Commit a tile: when this returns, the line is on the disk."""
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         line = _line(asdict(record))
         try:
-            if os.write(handle, line) != len(line):
-                raise OSError("short write")
-            os.fsync(handle)
+            with self.path.open("ab", buffering=0) as file:
+                if file.write(line) != len(line):
+                    raise OSError("short write")
+                os.fsync(file.fileno())
         except OSError as error:
             raise OutputError(
                 f"{self.path}: tile {record.tile} could not be journalled ({error}); "
                 "free space, then run with --resume"
             ) from error
-        finally:
-            os.close(handle)
 
     def read(self) -> tuple[dict[str, Any] | None, dict[str, TileRecord]]:
         """The fingerprint, or None without a usable journal, and the committed tiles by name.
 
         A torn last line, which a crash can leave, counts as never written; so does all after it.
         """
-        if not self.path.is_file():
+        try:
+            lines = self.path.read_bytes().splitlines(keepends=True)
+        except OSError:
             return None, {}
         entries = []
-        for line in self.path.read_bytes().splitlines(keepends=True):
+        for line in lines:
             entry = _parse(line)
             if entry is None:
                 break
             entries.append(entry)
-        if not entries or "fingerprint" not in entries[0]:
+        if not entries or not isinstance(entries[0].get("fingerprint"), dict):
             return None, {}
-        records = [TileRecord(**entry) for entry in entries[1:]]
-        return entries[0]["fingerprint"], {record.tile: record for record in records}
+        records = takewhile(bool, map(_record, entries[1:]))
+        return entries[0]["fingerprint"], {r.tile: r for r in records if r is not None}
 
     def mend(self, fingerprint: Mapping[str, Any], records: list[TileRecord]) -> None:
         """Keep only these tiles: a torn line must not swallow the next one appended."""
         lines = [_line({"fingerprint": fingerprint}), *(_line(asdict(r)) for r in records)]
         write_bytes(self.path, b"".join(lines))
         sync(self.path.parent)
+
+
+def _record(entry: Mapping[str, Any]) -> TileRecord | None:
+    """A journal line as a record; None for one that we did not write."""
+    kinds = {"tile": str, "sha256": str, "pixels": dict, "area_m2": dict, "seconds": dict}
+    if entry.keys() != kinds.keys():
+        return None
+    if not all(isinstance(entry[name], kind) for name, kind in kinds.items()):
+        return None
+    return TileRecord(**entry)
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

@@ -1,0 +1,211 @@
+"""What a review by fresh eyes broke: faults of a job that must end in one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+
+from geounet import cli
+from geounet.errors import InputError, InterruptedJobError, OutputError, SettingsError
+from geounet.segmentation import segment
+from geounet.settings import SegmentSettings
+from tests.jobs import make_model, make_scene, read, smooth
+from tests.made_scenes import UTM33, north_up, write
+from tests.test_segment import StopsAfter, outputs, run, unfinished
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model") / "drawn.safetensors")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    return make_scene(tmp_path_factory.mktemp("scene") / "scene.tif")
+
+
+@pytest.fixture(scope="module")
+def torn(tmp_path_factory):
+    """A tiled deflate file whose last blocks are cut off: it opens, and fails when read."""
+    path = tmp_path_factory.mktemp("torn") / "torn.tif"
+    bands = np.stack([smooth((150, 197), k) for k in range(3)])
+    layout = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
+    names = ("blue", "green", "red")
+    write(path, bands, transform=north_up(10), crs=UTM33, descriptions=names, **layout)
+    size = path.stat().st_size
+    with path.open("rb+") as file:
+        file.truncate(size * 2 // 3)
+    return path
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_tile_that_cannot_be_read_ends_with_file_window_and_exit_3(
+    workers, torn, model, tmp_path
+):
+    with pytest.raises(InputError, match=r"torn\.tif: .*rows"):
+        run(torn, model, tmp_path / "out", workers=workers)
+
+
+def test_a_scheduler_that_is_no_address_or_silent_leaves_nothing_behind(scene, model, tmp_path):
+    with pytest.raises(ValueError, match="scheduler"):
+        SegmentSettings(scheduler="foo bar")
+    with pytest.raises(SettingsError, match="no Dask scheduler answers"):
+        run(scene, model, tmp_path / "out", scheduler="tcp://127.0.0.1:9")
+    assert not (tmp_path / "out").exists()
+
+
+def test_resume_does_not_overwrite_what_it_did_not_make(scene, model, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mask.tif").write_text("precious")
+    with pytest.raises(OutputError, match=r"mask\.tif: exists"):
+        run(scene, model, tmp_path / "out", resume=True)
+    assert (tmp_path / "out" / "mask.tif").read_text() == "precious"
+
+
+def test_resume_of_a_finished_job_whose_file_is_gone_makes_it_again(scene, model, tmp_path):
+    run(scene, model, tmp_path / "out")
+    before = outputs(tmp_path / "out")
+    (tmp_path / "out" / "mask.tif").unlink()
+    run(scene, model, tmp_path / "out", resume=True)
+    assert outputs(tmp_path / "out") == before
+
+
+def test_a_damaged_report_is_made_again(scene, model, tmp_path):
+    run(scene, model, tmp_path / "out")
+    before = outputs(tmp_path / "out")
+    (tmp_path / "out" / "report.json").write_text('{"files": []}')
+    run(scene, model, tmp_path / "out", resume=True)
+    assert outputs(tmp_path / "out") == before
+
+
+def test_files_of_others_with_part_in_their_names_are_left_alone(scene, model, tmp_path):
+    (tmp_path / "out").mkdir()
+    others = [".movie.part1.mp4", ".draft.partial", ".notes.12.part.txt"]
+    for name in others:
+        (tmp_path / "out" / name).write_text("mine")
+    (tmp_path / "out" / ".mask.abc.part").mkdir()
+    run(scene, model, tmp_path / "out")
+    assert all((tmp_path / "out" / name).exists() for name in others)
+    assert not (tmp_path / "out" / ".mask.abc.part").exists()
+
+
+def test_square_brackets_are_printed_as_they_are(scene, model, tmp_path, capsys):
+    out = tmp_path / "m[/x] o[old]"
+    tokens = ["segment", str(scene), str(out), "--model", str(model), "--window", "64"]
+    assert cli.run([*tokens, "--format", "none"]) == 0
+    assert str(out / "mask.tif") in capsys.readouterr().out.replace("\n", "")
+
+
+def test_a_stop_in_the_last_batch_is_a_stop(scene, model, tmp_path):
+    settings = SegmentSettings(window=512, formats=("none",))
+    with pytest.raises(InterruptedJobError, match="1 of 1 tiles done") as stopped:
+        segment(scene, model, tmp_path / "out", settings, StopsAfter(1, signal.SIGINT))
+    assert stopped.value.exit_code == 130
+
+
+@pytest.mark.parametrize("part", [".geounet", ".geounet/tiles"])
+def test_a_work_folder_that_is_a_link_is_refused(part, scene, model, tmp_path):
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "f").write_text("mine")
+    link = tmp_path / "out" / part
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "victim")
+    with pytest.raises(OutputError, match="is a link"):
+        run(scene, model, tmp_path / "out")
+    assert [p.name for p in (tmp_path / "victim").iterdir()] == ["f"]
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda line: {"tile": line["tile"]},
+        lambda line: {**line, "extra": 1},
+        lambda line: {**line, "pixels": 5},
+    ],
+)
+def test_a_journal_line_that_we_did_not_write_is_not_believed(tamper, scene, model, tmp_path):
+    run(scene, model, tmp_path / "whole")
+    unfinished(scene, model, tmp_path / "out")
+    journal = tmp_path / "out" / ".geounet" / "journal.jsonl"
+    first, *lines = journal.read_text().splitlines()
+    changed = [json.dumps(tamper(json.loads(line))) for line in lines]
+    journal.write_text("\n".join([first, *changed]) + "\n")
+    run(scene, model, tmp_path / "out", resume=True)
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
+
+
+def test_an_area_of_interest_may_be_the_whole_world(scene, model, tmp_path):
+    gpd.GeoSeries([shapely.box(-180, -90, 180, 90)], crs=4326).to_file(tmp_path / "w.geojson")
+    run(scene, model, tmp_path / "full", formats=("none",))
+    run(scene, model, tmp_path / "part", formats=("none",), aoi=str(tmp_path / "w.geojson"))
+    assert (read(tmp_path / "full" / "mask.tif") == read(tmp_path / "part" / "mask.tif")).all()
+
+
+def test_an_area_of_interest_without_geometry_or_in_disguise_is_refused(scene, model, tmp_path):
+    (tmp_path / "attributes.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="has no geometry"):
+        run(scene, model, tmp_path / "out", aoi=str(tmp_path / "attributes.csv"))
+    (tmp_path / "evil.gpkg").write_text("<OGRVRTDataSource></OGRVRTDataSource>")
+    with pytest.raises(InputError, match="a VRT, which may lead anywhere"):
+        run(scene, model, tmp_path / "out", aoi=str(tmp_path / "evil.gpkg"))
+
+
+def test_overwriting_removes_the_old_results_that_are_not_made_again(scene, model, tmp_path):
+    run(scene, model, tmp_path / "out", confidence=True, formats=("gpkg", "shp"))
+    run(scene, model, tmp_path / "out", overwrite=True, formats=("geojson",))
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {
+        "features.geojson", "features.qml", "mask.qml", "mask.tif", "mask.tif.aux.xml",
+        "report.json",
+    }  # fmt: skip
+
+
+def test_a_job_that_keeps_its_tiles_is_not_called_unfinished(scene, model, tmp_path):
+    run(scene, model, tmp_path / "out", keep_work=True)
+    assert (tmp_path / "out" / ".geounet" / "tiles").exists()
+    with pytest.raises(OutputError, match=r"mask\.tif: exists"):
+        run(scene, model, tmp_path / "out")
+
+
+def test_an_empty_path_and_scenes_that_all_fail_have_their_exit_codes(model, tmp_path, capsys):
+    nowhere = [str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), str(tmp_path / "out")]
+    assert cli.run(["segment", "a.tif", "", "--model", str(model)]) == 2
+    assert cli.run(["segment", *nowhere, "--model", str(model)]) == 3
+    assert cli.run(["segment", *nowhere, "--model", "no-such-model"]) == 6
+    assert "a path is empty" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_ctrl_c_on_a_terminal_reaches_every_process_and_ends_in_one_line(workers, model, tmp_path):
+    scene = make_scene(tmp_path / "scene.tif", (310, 350))
+    out = tmp_path / "out"
+    command = [
+        sys.executable, "-m", "geounet.cli", "segment", str(scene), str(out),
+        "--model", str(model), "--window", "64", "--workers", workers,
+    ]  # fmt: skip
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    journal = out / ".geounet" / "journal.jsonl"
+    deadline = time.monotonic() + 120
+    while not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "--resume to go on" in errors
+    with pytest.raises(rasterio.errors.RasterioIOError):
+        rasterio.open(out / "mask.tif")
