@@ -23,7 +23,7 @@ import distributed
 import numpy as np
 import rasterio
 import shapely
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker, WorkerPlugin
 
 from geounet.aoi import inside
 from geounet.area import PixelArea
@@ -75,28 +75,33 @@ def cluster(workers: int = 0, scheduler: str | None = None) -> Iterator[Client]:
         _local_cluster(workers) as local,
         Client(local, set_as_default=False) as client,
     ):
+        if workers:
+            client.register_plugin(IgnoreInterrupts())
         yield client
 
 
+class IgnoreInterrupts(WorkerPlugin):
+    """Ctrl-C goes to every process of a terminal, but only the client may act on it."""
+
+    name = "geounet-ignore-interrupts"
+
+    def setup(self, worker: Worker) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _local_cluster(workers: int) -> LocalCluster:
-    # Ctrl-C goes to every process of a terminal, but only the client may act on it. Threads and
-    # processes inherit the blocked signal; what arrives meanwhile is delivered afterwards.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return LocalCluster(
-            n_workers=max(1, workers),
-            threads_per_worker=THREADS,
-            processes=workers > 0,
-            host="127.0.0.1" if workers else None,
-            # None would still serve HTTP, and on every interface of the machine.
-            dashboard_address="127.0.0.1:0",
-            worker_dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            memory_limit=0,
-            silence_logs=50,
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return LocalCluster(
+        n_workers=max(1, workers),
+        threads_per_worker=THREADS,
+        processes=workers > 0,
+        host="127.0.0.1" if workers else None,
+        # None would still serve HTTP, and on every interface of the machine.
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
+        memory_limit=0,
+        silence_logs=50,
+    )
 
 
 def _refuse_silent(scheduler: str) -> None:

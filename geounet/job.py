@@ -80,18 +80,26 @@ def open_job(
             raise OutputError(f"{folder}: is a link, and could lead anywhere; remove it")
     with _writing(out):
         work.mkdir(parents=True, exist_ok=True)
-    with _locked(work / "lock", out):
-        job = Job(out, Journal(work / "journal.jsonl"), TileStore(work / "tiles"))
-        try:
-            if not overwrite:
-                _refuse_what_is_there(job, names, resume)
-            _remove_parts(out)
-            yield job
-        finally:
-            if not (job.journal.path.exists() or (work / KEPT).exists()):
-                shutil.rmtree(work, ignore_errors=True)
-    if is_new and out.is_dir() and not any(out.iterdir()):
-        out.rmdir()
+    try:
+        with _locked(work / "lock", out):
+            yield from _held(out, names, overwrite, resume)
+    finally:
+        if is_new and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _held(out: Path, names: tuple[str, ...], overwrite: bool, resume: bool) -> Iterator[Job]:
+    """The job of a folder whose lock is held; a work folder without a journal goes with it."""
+    work = out / WORK
+    job = Job(out, Journal(work / "journal.jsonl"), TileStore(work / "tiles"))
+    try:
+        if not overwrite:
+            _refuse_what_is_there(job, names, resume)
+        _remove_parts(out)
+        yield job
+    finally:
+        if not (job.journal.path.exists() or (work / KEPT).exists()):
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def refuse_difference(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

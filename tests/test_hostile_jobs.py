@@ -36,7 +36,7 @@ def scene(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def torn(tmp_path_factory):
-    """A tiled deflate file whose last blocks are cut off: it opens, and fails when read."""
+    """A tiled deflate file with rubbish in its middle: it opens, and fails when read."""
     path = tmp_path_factory.mktemp("torn") / "torn.tif"
     bands = np.stack([smooth((150, 197), k) for k in range(3)])
     layout = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
@@ -44,7 +44,8 @@ def torn(tmp_path_factory):
     write(path, bands, transform=north_up(10), crs=UTM33, descriptions=names, **layout)
     size = path.stat().st_size
     with path.open("rb+") as file:
-        file.truncate(size * 2 // 3)
+        file.seek(size // 3)
+        file.write(b"\xff" * (size // 3))
     return path
 
 
