@@ -27,7 +27,9 @@ def read_aoi(path: str | Path, grid: Grid) -> shapely.Geometry:
                 raise InputError(f"{path}: a VRT, which may lead anywhere; give the file it names")
         frame = pyogrio.read_dataframe(Path(path).resolve(), columns=[], force_2d=True)
     except (pyogrio.errors.DataSourceError, OSError) as error:
-        raise InputError(f"{path}: not a vector file that can be read; is it complete?") from error
+        raise InputError(
+            f"{path}: cannot be read as a vector file; is it there, and complete?"
+        ) from error
     if not isinstance(frame, gpd.GeoDataFrame):
         raise InputError(f"{path}: has no geometry, so it is no area of interest")
     if frame.crs is None:

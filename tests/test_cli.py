@@ -90,7 +90,7 @@ def test_several_scenes_of_which_one_fails_end_with_4(scene, model, tmp_path, ca
         (["segment", "a", "b", "--model", "m", "--modle"], 2, "Unknown option"),
         (["segment", "a", "b", "--model", "m", "--min-area", "5x"], 2, "--min-area: '5x'"),
         (["segment", "a", "b", "--model", "m", "--overwrite", "--resume"], 2, "choose one"),
-        (["segment", "a", "b", "--model", "m", "--workers", "2", "--scheduler", "x"], 2, "choose"),
+        (["segment", "a", "b", "--model", "m", "--workers=2", "--scheduler=a:1"], 2, "choose"),
         (["segment", "a", "b", "--model", "m", "--format", "none", "--format", "shp"], 2, "none"),
         (["nonsense"], 2, "nonsense"),
         (["inspect", "no-such-file.tif"], 3, "no-such-file.tif"),

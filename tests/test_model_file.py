@@ -100,6 +100,10 @@ def test_what_differs_is_named(change, match, model):
         ({"classes": []}, "3 outputs tell 3 classes apart, but the card names 0"),
         ({"bands": ["red"]}, "takes 3 bands, but the card has 1 names"),
         ({"name": "../../etc/passwd"}, "name: String should match"),
+        (
+            {"classes": [{"value": 0, "name": "wa\nter", "colour": "#000000"}]},
+            r"classes\.0\.name: String should match",
+        ),
     ],
 )
 def test_a_card_that_is_not_valid_is_refused(change, match, model):

@@ -28,7 +28,7 @@ CLASSES = (
 )
 class_lists = st.lists(
     st.builds(
-        LandClass,
+        MapClass,  # of rasters made elsewhere, whose names nobody has checked
         value=st.integers(0, 254),
         name=st.text(min_size=1, max_size=80),
         colour=st.from_regex(r"#[0-9a-fA-F]{6}", fullmatch=True),
