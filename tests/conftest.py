@@ -8,6 +8,8 @@ import hypothesis
 import jax
 import pytest
 
+from tests.jobs import make_model, make_scene
+
 hypothesis.settings.register_profile("dev", deadline=None, max_examples=40)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=40, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
@@ -18,3 +20,15 @@ def strict_numerics():
     """Forward, losses and augmentation must neither promote types nor ranks silently."""
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A drawn network of three bands whose reach is small."""
+    return make_model(tmp_path_factory.mktemp("model") / "drawn.safetensors")
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory):
+    """A scene of three bands that the model maps."""
+    return make_scene(tmp_path_factory.mktemp("scene") / "scene.tif")

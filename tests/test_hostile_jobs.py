@@ -19,19 +19,9 @@ from geounet import cli
 from geounet.errors import InputError, InterruptedJobError, OutputError, SettingsError
 from geounet.segmentation import segment
 from geounet.settings import SegmentSettings
-from tests.jobs import make_model, make_scene, read, smooth
+from tests.jobs import make_scene, read, smooth
 from tests.made_scenes import UTM33, north_up, write
 from tests.test_segment import StopsAfter, outputs, run, unfinished
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model") / "drawn.safetensors")
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    return make_scene(tmp_path_factory.mktemp("scene") / "scene.tif")
 
 
 @pytest.fixture(scope="module")

@@ -27,16 +27,6 @@ from tests.made_scenes import write
 SMALL = {"window": 64}
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("model") / "drawn.safetensors")
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    return make_scene(tmp_path_factory.mktemp("scene") / "scene.tif")
-
-
 def run(scene, model, out, **settings):
     return segment(scene, model, out, SegmentSettings(**{**SMALL, **settings}))
 
