@@ -22,13 +22,14 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from geounet import metrics
 from geounet.atomic import write_bytes
-from geounet.chips import Chip, find_chips, split_chips
+from geounet.learn import metrics
+from geounet.learn.chips import Chip, find_chips, split_chips
+from geounet.learn.data_settings import Selection
+from geounet.learn.samples import Samples
+from geounet.learn.train_settings import TrainSettings, load_settings
+from geounet.learn.training import confusions, train
 from geounet.model_file import load_model, save_model
-from geounet.samples import Samples
-from geounet.train_settings import Selection, TrainSettings, load_settings
-from geounet.training import confusions, train
 
 FOLDS = 5
 DRAWS = 10_000

@@ -10,26 +10,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geounet.learn.train_settings import TrainSettings, load_settings
+    from geounet.learn.training import train
     from geounet.model_file import load_model
     from geounet.scene import open_scene
     from geounet.scene_options import SceneOptions
     from geounet.segmentation import segment
     from geounet.settings import SegmentSettings
-    from geounet.train_settings import TrainSettings, load_settings
-    from geounet.training import train
     from geounet.vector_settings import VectorSettings
     from geounet.vectorization import vectorize
 
 _HOME = {
     "SceneOptions": "scene_options",
     "SegmentSettings": "settings",
-    "TrainSettings": "train_settings",
+    "TrainSettings": "learn.train_settings",
     "VectorSettings": "vector_settings",
     "load_model": "model_file",
-    "load_settings": "train_settings",
+    "load_settings": "learn.train_settings",
     "open_scene": "scene",
     "segment": "segmentation",
-    "train": "training",
+    "train": "learn.training",
     "vectorize": "vectorization",
 }
 

@@ -87,8 +87,8 @@ def train(
     talk: Talking = Talk(),
 ) -> None:
     """Train a model on labelled rasters."""
-    from geounet.train_settings import load_settings
-    from geounet.training import train as run_train
+    from geounet.learn.train_settings import load_settings
+    from geounet.learn.training import train as run_train
 
     settings = load_settings(Path(config), Path(data) if data else None)
     report = None if talk.quiet or talk.progress == "none" else _print_epoch

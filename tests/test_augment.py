@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from geounet.augment import augment, relight, symmetry, zoom
-from geounet.train_settings import AugmentSettings
+from geounet.learn.augment import augment, relight, symmetry, zoom
+from geounet.learn.augment_settings import AugmentSettings
 
 SIDE, BANDS = 12, 3
 STILL = AugmentSettings(symmetries=False)

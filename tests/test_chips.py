@@ -14,10 +14,10 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 
 from geounet.card import LandClass
-from geounet.chips import check_labels, find_chips, read_chip, split_chips
 from geounet.errors import InputError, SettingsError
-from geounet.samples import Samples, statistics
-from geounet.train_settings import DataSettings, Selection
+from geounet.learn.chips import check_labels, find_chips, read_chip, split_chips
+from geounet.learn.data_settings import DataSettings, Selection
+from geounet.learn.samples import Samples, statistics
 
 CLASSES = (
     LandClass(value=0, name="land", colour="#d8cfb4"),

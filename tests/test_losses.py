@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from geounet.losses import cross_entropy, dice_loss, log_probabilities, loss_of
-from geounet.train_settings import LossSettings
+from geounet.learn.loss_settings import LossSettings
+from geounet.learn.losses import cross_entropy, dice_loss, log_probabilities, loss_of
 
 SHAPE = (2, 3, 5)
 ENTROPY = LossSettings(dice=0.0)

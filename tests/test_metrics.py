@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from geounet import metrics
+from geounet.learn import metrics
 
 CLASSES = 4
 truths = arrays(np.uint8, (7, 5), elements=st.sampled_from([0, 1, 2, 3, 255]))

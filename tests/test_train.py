@@ -13,18 +13,18 @@ from affine import Affine
 from flax import nnx
 from rasterio.crs import CRS
 
-from geounet.chips import find_chips
 from geounet.errors import InputError, OutputError, SettingsError
-from geounet.model_file import load_model
-from geounet.samples import Samples
-from geounet.train_settings import (
+from geounet.learn.chips import find_chips
+from geounet.learn.samples import Samples
+from geounet.learn.train_settings import (
     AugmentSettings,
     TrainSettings,
     load_settings,
     to_yaml,
     with_root,
 )
-from geounet.training import confusions, train
+from geounet.learn.training import confusions, train
+from geounet.model_file import load_model
 from geounet.unet import UNet
 
 PLACE = {"crs": CRS.from_epsg(32633), "transform": Affine(30, 0, 331_015, 0, -30, 5_822_045)}

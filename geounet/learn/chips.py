@@ -24,8 +24,8 @@ from rasterio.windows import Window as RasterWindow
 from geounet.card import NODATA, LandClass
 from geounet.errors import InputError, SettingsError
 from geounet.grid import Window, shape_of
+from geounet.learn.data_settings import DataSettings, Selection
 from geounet.raster import cause_of, open_raster
-from geounet.train_settings import DataSettings, Selection
 
 DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".png": "PNG"}
 SHOWN = 8

@@ -20,15 +20,23 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
-from geounet import metrics
 from geounet.atomic import write_bytes
 from geounet.card import Architecture, ModelCard
-from geounet.chips import check_labels, find_chips, split_chips
 from geounet.errors import OutputError, SettingsError
-from geounet.learner import Scaling, classes_of, key_of, network_of, schedule_of, start, take_step
+from geounet.learn import metrics
+from geounet.learn.chips import check_labels, find_chips, split_chips
+from geounet.learn.learner import (
+    Scaling,
+    classes_of,
+    key_of,
+    network_of,
+    schedule_of,
+    start,
+    take_step,
+)
+from geounet.learn.samples import Samples, statistics
+from geounet.learn.train_settings import TrainSettings, to_yaml
 from geounet.model_file import save_model
-from geounet.samples import Samples, statistics
-from geounet.train_settings import TrainSettings, to_yaml
 from geounet.unet import UNet, reach
 
 Record = dict[str, Any]

@@ -17,10 +17,13 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Key, UInt8
 
-from geounet.augment import augment
 from geounet.card import NODATA
-from geounet.losses import log_probabilities, loss_of
-from geounet.train_settings import AugmentSettings, LossSettings, OptimiserSettings, TrainSettings
+from geounet.learn.augment import augment
+from geounet.learn.augment_settings import AugmentSettings
+from geounet.learn.loss_settings import LossSettings
+from geounet.learn.losses import log_probabilities, loss_of
+from geounet.learn.optimiser_settings import OptimiserSettings
+from geounet.learn.train_settings import TrainSettings
 from geounet.unet import UNet
 
 Images = Float[Array, "tile row col band"]

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from geounet.card import LandClass
-from geounet.chips import Chip, Image, Labels, read_chip
 from geounet.errors import InputError
-from geounet.train_settings import DataSettings
+from geounet.learn.chips import Chip, Image, Labels, read_chip
+from geounet.learn.data_settings import DataSettings
 
 
 def statistics(

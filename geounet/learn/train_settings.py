@@ -6,104 +6,18 @@ No raster or array library is imported here, so that the command line can show i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from geounet.card import Architecture, Frozen, LandClass, LongText, ShortText
 from geounet.errors import SettingsError
-
-Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
-
-
-class Selection(Frozen):
-    """The samples whose ``column`` of the table holds one of ``values``."""
-
-    column: str
-    values: Annotated[tuple[str, ...], Field(min_length=1)]
-
-
-class DataSettings(Frozen):
-    """Where the samples are and how their numbers are read.
-
-    An image and a label belong together when their files have the same stem. ``bands`` maps the
-    card's band names, in wavelength order, to a channel (counted from 1) or its description.
-    """
-
-    root: Path = Path()
-    images: Annotated[str, Field(description="glob of the images, relative to root")]
-    labels: Annotated[str, Field(description="glob of the label rasters, relative to root")]
-    bands: Annotated[dict[str, int | str], Field(min_length=1)]
-    scale: Annotated[float, Field(gt=0, description="value = number * scale + offset")] = 1.0
-    offset: float = 0.0
-    nodata: Annotated[float | None, Field(description="number of pixels without data")] = None
-    remap: dict[int, int] = Field(
-        default_factory=dict, description="label in the file: the value that it means"
-    )
-    ignore: Annotated[tuple[int, ...], Field(description="labels that nothing is learnt from")] = ()
-    table: Annotated[str | None, Field(description="CSV with a row per stem")] = None
-    key: Annotated[str, Field(description="the table's column of stems")] = "id"
-    validation: Selection | None = None
-
-
-class NetworkSettings(Frozen):
-    """The network's size; bands and outputs follow from the data."""
-
-    depth: int = Field(default=4, ge=1, le=5)
-    base_filters: int = Field(default=16, ge=1, le=256)
-    batch_norm: bool = True
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-
-
-class AugmentSettings(Frozen):
-    """How far training samples are varied; radiometric amounts are in the card's unit.
-
-    ``gain`` and ``band_gain`` are the largest |ln factor| for all bands and for each band;
-    ``haze`` is the largest light added to the first band, falling off along the bands by a
-    drawn rate up to ``haze_decay`` per band.
-    """
-
-    symmetries: bool = True
-    zoom: Range = (1.0, 1.0)
-    gain: float = Field(default=0.0, ge=0, le=2)
-    band_gain: float = Field(default=0.0, ge=0, le=2)
-    haze: float = Field(default=0.0, ge=0)
-    haze_decay: float = Field(default=1.0, ge=0)
-    band_offset: float = Field(default=0.0, ge=0)
-    noise: float = Field(default=0.0, ge=0)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> AugmentSettings:
-        if self.zoom[0] > self.zoom[1]:
-            raise ValueError(f"zoom goes from small to large, but is {list(self.zoom)}")
-        return self
-
-
-class LossSettings(Frozen):
-    """Cross-entropy and soft Dice, added with these weights."""
-
-    cross_entropy: float = Field(default=1.0, ge=0)
-    dice: float = Field(default=1.0, ge=0)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _something_to_learn(self) -> LossSettings:
-        if not self.cross_entropy + self.dice:
-            raise ValueError("cross_entropy and dice are both 0: nothing would be learnt")
-        return self
-
-
-class OptimiserSettings(Frozen):
-    """Warm-up to ``learning_rate``, then a half cosine down to ``final_rate`` of it."""
-
-    kind: Literal["adam", "adamw"] = "adamw"
-    learning_rate: float = Field(default=2e-3, gt=0)
-    warmup_epochs: float = Field(default=1.0, ge=0)
-    final_rate: float = Field(default=0.01, ge=0, le=1)
-    weight_decay: float = Field(default=1e-4, ge=0)
-    clip_norm: float = Field(default=1.0, gt=0)
-    ema: Annotated[float, Field(ge=0, lt=1, description="decay of averaged weights; 0 = off")] = 0.0
+from geounet.learn.augment_settings import AugmentSettings, Range
+from geounet.learn.data_settings import DataSettings
+from geounet.learn.loss_settings import LossSettings
+from geounet.learn.network_settings import NetworkSettings
+from geounet.learn.optimiser_settings import OptimiserSettings
 
 
 class TrainSettings(Frozen):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from geounet.card import NODATA
-from geounet.train_settings import LossSettings
+from geounet.learn.loss_settings import LossSettings
 
 Logits = Float[Array, "tile row col output"]
 Labels = UInt8[Array, "tile row col"]

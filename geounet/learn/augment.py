@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from geounet.train_settings import AugmentSettings
+from geounet.learn.augment_settings import AugmentSettings
 
 Image = Float[Array, "side side band"]
 Labels = UInt8[Array, "side side"]
