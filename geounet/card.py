@@ -5,7 +5,7 @@ The card travels inside the model file as canonical JSON (model_file.py). It is 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -22,6 +22,15 @@ class Frozen(BaseModel):
     """A value: no field can be set later, and an unknown field is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def later(default: Any, **rules: Any) -> Any:
+    """A field of cards that the first shipped models do not have.
+
+    At its default it is left out of the card's JSON, and so of its SHA-256: a card written before
+    the field was thought of keeps its hash, and any other value of the field is hashed.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default, **rules)
 
 
 class Architecture(Frozen):
@@ -50,7 +59,8 @@ class ModelCard(Frozen):
     ``scale`` and ``offset`` turn the numbers that the model was trained from into its unit
     (``value = number * scale + offset``); ``mean`` and ``std`` per band are in that unit.
     ``pixel_size`` is the range, in metres, that it was trained for. ``accuracy`` names each
-    measure with how it was taken.
+    measure with how it was taken. Logits are divided by ``temperature`` before they become
+    probabilities (Guo et al. 2017), which moves confidence and never the mask.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -66,6 +76,7 @@ class ModelCard(Frozen):
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
     classes: tuple[LandClass, ...]
+    temperature: float = later(1.0, gt=0, allow_inf_nan=False)
     reach: int = Field(ge=0)
     training_data: LongText = ""
     training_licence: LongText = ""

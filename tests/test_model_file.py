@@ -113,6 +113,22 @@ def test_a_card_that_is_not_valid_is_refused(change, match, model):
         load_model(path)
 
 
+def test_a_field_that_came_later_is_hashed_unless_it_is_at_its_default(model):
+    path, card = model
+    fields = card.model_dump()
+    assert "temperature" not in fields
+    rewrite(path, {**fields, "temperature": 1.0})
+    assert load_model(path).card == card
+    rewrite(path, {**fields, "temperature": 2.0})
+    with pytest.raises(ModelError, match="SHA-256 differs"):
+        load_model(path)
+
+
+def test_a_shipped_model_loads_though_its_card_is_older_than_some_fields():
+    for name in shipped():
+        assert load_model(name).card.temperature == 1.0
+
+
 def test_two_classes_of_one_value_are_refused():
     arch = architecture(outputs=2)
     classes = card_of(arch).classes
