@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Shaped, UInt8
+from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 
 from geounet.card import ModelCard
 from geounet.unet import UNet
@@ -21,16 +21,25 @@ Precision = Literal["f32", "bf16"]
 Bands = Shaped[np.ndarray, "row col band"]
 Valid = Bool[np.ndarray, "row col"]
 Logits = Float[Array, "row col output"]
+SYMMETRIES = 8
+"""Of the square: four quarter turns, each as it is and mirrored."""
 
 
 class Predictor:
     """One network on one device, for one scene's scaling: call it with a window's pixels.
+
+    With ``tta`` the window is seen in its eight symmetries, one after the other, and the
+    probabilities are averaged. The seam law holds as it does without: a window's sides are
+    multiples of the stride, so turning it maps the blocks that are pooled onto each other, and the
+    network turned with it has the same reach on all sides (tests/test_predict.py). It takes eight
+    times the computing, and memory for two more maps of the classes.
 
     Args:
         network: in evaluation mode, batch norm folded.
         card: what the network was trained on.
         scale, offset: per band, ``value = number * scale + offset`` gives the card's unit.
         precision: of the network's arithmetic; logits are float32 either way.
+        tta: test-time augmentation.
     """
 
     def __init__(
@@ -40,6 +49,8 @@ class Predictor:
         scale: tuple[float, ...],
         offset: tuple[float, ...],
         precision: Precision = "f32",
+        *,
+        tta: bool = False,
     ) -> None:
         graph, state = nnx.split(network)
         dtype = jnp.bfloat16 if precision == "bf16" else jnp.float32
@@ -51,22 +62,83 @@ class Predictor:
         bias = (np.asarray(offset, np.float64) - np.asarray(card.mean, np.float64)) / std
         self._scaling = (jnp.float32(gain), jnp.float32(bias))
         self._values = jnp.asarray([c.value for c in card.classes], jnp.uint8)
+        self._temperature = jnp.float32(card.temperature)
+        self._tta = tta
 
     def logits(self, bands: Bands, valid: Valid) -> Logits:
-        """Float32 logits of every pixel of the window."""
-        return self._forward(self._state, bands, valid, self._scaling)
+        """Float32 logits of every pixel of the window, before the card's temperature.
+
+        With ``tta``, the logits of the mean probabilities.
+        """
+        if not self._tta:
+            return self._forward(self._state, bands, valid, self._scaling)
+        total = None
+        for which in range(SYMMETRIES):
+            # Turned on the host: the device then compiles one forward per shape, at most two.
+            turned = (np.ascontiguousarray(turn(which, x)) for x in (bands, valid))
+            seen = self._forward(self._state, *turned, self._scaling)
+            total = _add_view(which, seen, total)
+        return _difference(total) if seen.shape[-1] == 1 else total
 
     def __call__(
         self, bands: Bands, valid: Valid, confidence: bool = False, probabilities: bool = False
     ) -> dict[str, UInt8[np.ndarray, "..."]]:
         """``mask`` of class values, and on request ``confidence`` and ``probabilities`` in %."""
         logits = self.logits(bands, valid)
-        layers = {"mask": _classes(logits, self._values)}
+        layers = {"mask": self.values(logits)}
         if confidence:
-            layers["confidence"] = _percent(_probabilities(logits).max(axis=-1))
+            layers["confidence"] = _percent(self.probabilities(logits).max(axis=-1))
         if probabilities:
-            layers["probabilities"] = _percent(_probabilities(logits))
+            layers["probabilities"] = _percent(self.probabilities(logits))
         return {name: np.asarray(layer) for name, layer in layers.items()}
+
+    def values(self, logits: Logits) -> UInt8[Array, "row col"]:
+        """The value of each pixel's most probable class, whatever the temperature."""
+        return self._values[class_index(logits)]
+
+    def probabilities(self, logits: Logits) -> Float[Array, "row col klass"]:
+        """What the card's temperature makes of logits; each pixel's sum to 1."""
+        return _probabilities(logits, self._temperature)
+
+
+def turn(which: int, image: np.ndarray) -> np.ndarray:
+    """One of the 8 symmetries of the square, along the first two axes; 0 changes nothing.
+
+    Bit 0 flips the rows, then bit 1 the columns, then bit 2 swaps the two.
+    """
+    rows, cols = (slice(None, None, -1 if which & bit else 1) for bit in (1, 2))
+    image = image[rows, cols]
+    return image.swapaxes(0, 1) if which & 4 else image
+
+
+def turn_back(which: int, image: Array) -> Array:
+    """``turn_back(which, turn(which, image)) == image``."""
+    rows, cols = (slice(None, None, -1 if which & bit else 1) for bit in (1, 2))
+    image = image.swapaxes(0, 1) if which & 4 else image
+    return image[rows, cols]
+
+
+@partial(jax.jit, static_argnums=0)
+def _add_view(
+    which: int, logits: Float[Array, "..."], total: Float[Array, "row col klass"] | None
+) -> Float[Array, "row col klass"]:
+    """The logarithm of a sum of probabilities, with one more view's in it, turned back."""
+    # Logarithms, as a mean of probabilities that round to 0 or 1 would have no logit.
+    seen = turn_back(which, _log_probabilities(logits))
+    return seen if total is None else jnp.logaddexp(total, seen)
+
+
+@jax.jit
+def _difference(total: Float[Array, "row col 2"]) -> Logits:
+    """The one logit that tells two classes apart; the number of views cancels in it."""
+    return total[:, :, 1:] - total[:, :, :1]
+
+
+def _log_probabilities(logits: Logits) -> Float[Array, "row col klass"]:
+    """Of every class: one logit (sigmoid) is the second's of two, more are softmax's."""
+    if logits.shape[-1] == 1:
+        return jnp.concatenate([jax.nn.log_sigmoid(-logits), jax.nn.log_sigmoid(logits)], axis=-1)
+    return jax.nn.log_softmax(logits, axis=-1)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -86,14 +158,15 @@ def _logits(
 
 
 @jax.jit
-def _classes(logits: Logits, values: UInt8[Array, " class"]) -> UInt8[Array, "row col"]:
+def class_index(logits: Logits) -> Int[Array, "row col"]:
+    """Which class of the card each pixel is of: the most probable one."""
     second = logits[:, :, 0] > 0
-    index = second.astype(jnp.int32) if logits.shape[-1] == 1 else logits.argmax(axis=-1)
-    return values[index]
+    return second.astype(jnp.int32) if logits.shape[-1] == 1 else logits.argmax(axis=-1)
 
 
 @jax.jit
-def _probabilities(logits: Logits) -> Float[Array, "row col class"]:
+def _probabilities(logits: Logits, temperature: Float[Array, ""]) -> Float[Array, "row col klass"]:
+    logits = logits / temperature
     if logits.shape[-1] == 1:
         second = jax.nn.sigmoid(logits)
         return jnp.concatenate([jnp.float32(1) - second, second], axis=-1)
