@@ -1,0 +1,127 @@
+"""Pixels of labelled scenes, decoded slab by slab, each slab once while memory lasts.
+
+A slab is a part of a scene that lies on the blocks of its files: reading one never decodes a block
+that another slab needs too, so chips that lie anywhere cost no more than chips on the blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from threading import Lock
+
+import numpy as np
+
+from geounet.card import NODATA
+from geounet.grid import Window, intersect, round_up, shape_of, shift
+from geounet.learn.labelled import Image, LabelledScene, Labels
+from geounet.scene import Scene
+
+SMALL = 2**20
+"""Pixels: a scene of so many at most is one slab, whatever its blocks."""
+SLAB_BYTES = 64 * 2**20
+"""A slab that would be larger, decoded, is cut; never below one block."""
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A training sample: ``window`` of a scene; labels count inside ``keep`` only, if given."""
+
+    scene: int
+    window: Window
+    keep: Window | None = None
+
+
+@dataclass(frozen=True)
+class Slabs:
+    """The slabs of one scene: ``size`` each, from pixel (0, 0), smaller at the end."""
+
+    shape: tuple[int, int]
+    size: tuple[int, int]
+
+    @property
+    def all(self) -> list[Window]:
+        """Row by row; they partition the scene."""
+        return self.meeting((slice(0, self.shape[0]), slice(0, self.shape[1])))
+
+    def meeting(self, window: Window) -> list[Window]:
+        """The slabs that share pixels with ``window``."""
+        rows, cols = (
+            [
+                slice(start, min(start + size, length))
+                for start in range(max(span.start, 0) // size * size, min(span.stop, length), size)
+            ]
+            for span, length, size in zip(window, self.shape, self.size, strict=True)
+        )
+        return list(product(rows, cols))
+
+
+def slabs_of(labelled: LabelledScene, side: int) -> Slabs:
+    """Slabs of whole blocks, at least ``side`` pixels each way where the scene is."""
+    shape = labelled.grid.shape
+    pixel_bytes = 4 * len(labelled.scene.bands) + 1
+    return Slabs(shape, _size(shape, _block(labelled.scene), side, pixel_bytes))
+
+
+class Reader:
+    """Reads any chip; decoded slabs stay in memory while ``cache_mb`` lasts.
+
+    Threads may read at once. Slabs that were kept are never given up for others: chips come in no
+    order, so the newest slab is no likelier to be needed again than the oldest.
+    """
+
+    def __init__(self, scenes: Sequence[LabelledScene], side: int, cache_mb: int) -> None:
+        self._scenes = tuple(scenes)
+        self._slabs = tuple(slabs_of(scene, side) for scene in scenes)
+        self._kept: dict[tuple[int, int, int], tuple[Image, Labels]] = {}
+        self._room = cache_mb * 2**20
+        self._lock = Lock()
+
+    def read(self, chip: Chip) -> tuple[Image, Labels]:
+        """The chip's bands and labels: NaN and 255 outside the scene, 255 outside ``keep``."""
+        window, bands = chip.window, len(self._scenes[chip.scene].scene.bands)
+        image = np.full((*shape_of(window), bands), np.nan, np.float32)
+        labels = np.full(shape_of(window), NODATA, np.uint8)
+        for slab in self._slabs[chip.scene].meeting(window):
+            common = intersect(slab, window)
+            assert common is not None
+            numbers, classes = self._read(chip.scene, slab)
+            image[shift(common, window)] = numbers[shift(common, slab)]
+            learnt = common if chip.keep is None else intersect(common, chip.keep)
+            if learnt is not None:
+                labels[shift(learnt, window)] = classes[shift(learnt, slab)]
+        return image, labels
+
+    def _read(self, scene: int, slab: Window) -> tuple[Image, Labels]:
+        key = (scene, slab[0].start, slab[1].start)
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        read = self._scenes[scene].read(slab)
+        size = sum(array.nbytes for array in read)
+        with self._lock:
+            # Another thread may have read it meanwhile: then its arrays are those to keep.
+            if key not in self._kept and size <= self._room:
+                self._room -= size
+                self._kept[key] = read
+            return self._kept.get(key, read)
+
+
+def _block(scene: Scene) -> tuple[int, int]:
+    """Rows and columns of the largest block among the files on the scene's own grid."""
+    blocks = [b.raster.block for b in scene.bands if b.raster.grid == scene.grid]
+    rows, cols = (max((block[k] for block in blocks), default=1) for k in (0, 1))
+    return rows, cols
+
+
+def _size(
+    shape: tuple[int, int], block: tuple[int, int], side: int, pixel_bytes: int
+) -> tuple[int, int]:
+    if shape[0] * shape[1] <= SMALL:
+        return shape
+    rows, cols = (min(n, round_up(side, b)) for n, b in zip(shape, block, strict=True))
+    if rows * cols * pixel_bytes > SLAB_BYTES:
+        # A file of wide strips: fewer rows at a time, as every row is decoded at full width.
+        rows = max(block[0], SLAB_BYTES // (cols * pixel_bytes) // block[0] * block[0])
+    return min(rows, shape[0]), cols
