@@ -17,6 +17,11 @@ from rasterio.crs import CRS
 
 Window = tuple[slice, slice]
 
+PIXELS = CRS.from_wkt(
+    'LOCAL_CS["pixels of one image",UNIT["pixel",1],AXIS["column",EAST],AXIS["row",SOUTH]]'
+)
+"""The CRS of an image without a place on Earth; an empty CRS could not be sent to a process."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -42,6 +47,11 @@ class Grid:
     def whole(self) -> Window:
         """The window of every pixel: ``grid[grid.whole] == grid``."""
         return (slice(0, self.shape[0]), slice(0, self.shape[1]))
+
+    @property
+    def georeferenced(self) -> bool:
+        """False for a patch without a place on Earth, whose coordinates are its pixels."""
+        return self.crs != PIXELS
 
     @property
     def pixel_size(self) -> tuple[float, float]:

@@ -1,8 +1,9 @@
 """The one door to raster files: opens them safely, and says what their headers hold.
 
-Only GeoTIFF and JPEG 2000 drivers are ever tried, chosen by the file's first bytes: left to choose
-for itself GDAL would open a VRT or WMS document named ``.tif``, which can fetch addresses and read
-other files. Every error leaves as InputError with the file, the window, the cause and a way out.
+Only GeoTIFF and JPEG 2000 drivers (PNG too where training asks) are ever tried, chosen by the
+file's first bytes: left to choose for itself GDAL would open a VRT or WMS document named ``.tif``,
+which can fetch addresses and read other files. Every error leaves as InputError with the file, the
+window, the cause and a way out.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from geounet.errors import InputError
-from geounet.grid import Grid
+from geounet.grid import PIXELS, Grid
 from geounet.locations import is_remote, local_path, shown, vsi_path
 from geounet.vrt import check_sources
 
@@ -92,6 +93,7 @@ def open_raster(file: str, driver: str) -> Iterator[DatasetReader]:
     settings = READ_SETTINGS | (
         {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if is_remote(file) else {}
     )
+    _ignore_unplaced()
     with rasterio.Env(**settings):
         try:
             data = rasterio.open(vsi_path(file), driver=driver, sharing=False)
@@ -102,6 +104,16 @@ def open_raster(file: str, driver: str) -> Iterator[DatasetReader]:
             ) from error
         with data:
             yield data
+
+
+def _ignore_unplaced() -> None:
+    """Keep NotGeoreferencedWarning quiet: `_grid` refuses such files, or they are wanted.
+
+    Not with ``catch_warnings``, which swaps a list of filters that all threads share.
+    """
+    ours = ("ignore", None, NotGeoreferencedWarning, None, 0)
+    if warnings.filters[:1] != [ours]:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
 
 
 def cause_of(error: BaseException) -> str:
@@ -116,21 +128,27 @@ def cause_of(error: BaseException) -> str:
     return text if len(text) <= 300 else f"{text[:299]}…"
 
 
-def read_header(file: str, *, assume_crs: str | None = None, allow_vrt: bool = False) -> Raster:
+def read_header(
+    file: str, *, assume_crs: str | None = None, allow_vrt: bool = False, patches: bool = False
+) -> Raster:
     """The header of a file, checked: no pixel is read.
+
+    Args:
+        file: a located path or address.
+        assume_crs: the CRS of a file that names none.
+        allow_vrt: open GDAL VRTs too.
+        patches: open PNG too, and files without georeferencing, on a grid of their own pixels.
 
     Raises:
         InputError: if it is missing, not an image that we read, not georeferenced, or laid out so
             that one pixel costs hundreds of megabytes.
     """
-    driver = _driver(file, allow_vrt)
-    with warnings.catch_warnings():
-        # rasterio only warns here; `_grid` refuses, with the way out.
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with open_raster(file, driver) as data:
-            _check_layout(file, data)
-            grid = _grid(file, data, assume_crs)
-            return _describe(file, driver, data, grid)
+    driver = _driver(file, allow_vrt, patches)
+    with open_raster(file, driver) as data:
+        _check_layout(file, data)
+        grid = _patch_grid(data, assume_crs) if patches else None
+        grid = grid or _grid(file, data, assume_crs)
+        return _describe(file, driver, data, grid)
 
 
 def _describe(file: str, driver: str, data: DatasetReader, grid: Grid) -> Raster:
@@ -165,7 +183,7 @@ def _mask_kind(data: DatasetReader, alpha: bool) -> str:
     return "file" if per_file else ""
 
 
-def _driver(file: str, allow_vrt: bool) -> str:
+def _driver(file: str, allow_vrt: bool, patches: bool) -> str:
     """The driver that the first bytes call for."""
     if is_remote(file):
         return "JP2OpenJPEG" if file.split("?")[0].lower().endswith(".jp2") else "GTiff"
@@ -179,6 +197,8 @@ def _driver(file: str, allow_vrt: bool) -> str:
         return "GTiff"
     if head[4:8] == b"jP  " or head[:4] == b"\xff\x4f\xff\x51":
         return "JP2OpenJPEG"
+    if patches and head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
     if head.lstrip().startswith(b"<VRTDataset"):
         if not allow_vrt:
             raise InputError(
@@ -228,6 +248,13 @@ def _fault(data: DatasetReader, index: int) -> str:
     if data.colorinterp[index - 1] is ColorInterp.palette:
         return "is a palette image: its numbers are colour indices"
     return ""
+
+
+def _patch_grid(data: DatasetReader, assume_crs: str | None) -> Grid | None:
+    """The grid of an image whose pixels have no place on Earth; None where they have one."""
+    t = data.transform
+    placed = t != Affine.identity() and _invertible(t) and (data.crs or assume_crs)
+    return None if placed else Grid((data.height, data.width), Affine.identity(), PIXELS)
 
 
 def _grid(file: str, data: DatasetReader, assume_crs: str | None) -> Grid:

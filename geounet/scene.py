@@ -233,13 +233,16 @@ def _framed(pixels: Pixels, inside: Window, window: Window) -> Pixels:
     return Pixels(*framed)
 
 
-def open_scene(source: str | Path, options: SceneOptions | None = None) -> Scene:
+def open_scene(
+    source: str | Path, options: SceneOptions | None = None, *, patches: bool = False
+) -> Scene:
     """A scene from its headers: no pixel is read.
 
     Args:
         source: a raster, a Sentinel-2 .SAFE, Landsat or HLS folder, a folder of bands, or a
             scene.yaml; or an https:// or s3:// address of a raster.
         options: what the scene's own metadata does not say.
+        patches: open PNG and images without georeferencing too, as training does.
 
     Raises:
         InputError: if a file cannot be read or trusted, or its numbers cannot be scaled.
@@ -250,7 +253,9 @@ def open_scene(source: str | Path, options: SceneOptions | None = None) -> Scene
 
     @cache
     def header(file: str) -> Raster:
-        return read_header(file, assume_crs=options.assume_crs, allow_vrt=options.allow_vrt)
+        return read_header(
+            file, assume_crs=options.assume_crs, allow_vrt=options.allow_vrt, patches=patches
+        )
 
     bands, notes = make_bands(product, options, header)
     grid = _reference_grid(product, bands, options)

@@ -11,16 +11,17 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "geounet"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stem != "__init__")
 CORE = {
-    "area", "card", "errors", "grid", "polygonize", "predict", "sensors", "style", "unet",
+    "area", "blocks", "card", "errors", "grid", "polygonize", "predict", "sensors", "style", "unet",
     "learn.augment", "learn.losses", "learn.metrics",
+    "learn.plots", "learn.plot_style",
 }  # fmt: skip
 SETTINGS = {
     "scene_options", "settings", "vector_settings", "reporting", "learn.augment_settings",
-    "learn.data_settings", "learn.loss_settings", "learn.network_settings",
+    "learn.data_settings", "learn.label_settings", "learn.loss_settings", "learn.network_settings",
     "learn.optimiser_settings", "learn.train_settings",
 }  # fmt: skip
 FLOW = {
-    "doctor", "engine", "fit", "outputs", "planning", "preparation", "scene_preview",
+    "doctor", "engine", "fit", "forward", "labelling", "outputs", "planning", "preparation", "scene_preview",
     "segmentation", "stop", "vectorization", "learn.learner", "learn.training",
 }  # fmt: skip
 TOP = {"cli", "commands", "progress"}

@@ -52,7 +52,7 @@ def find_chips(data: DataSettings, side: int) -> list[Chip]:
     Raises:
         InputError: if an image lacks its labels, its row, or the grid of its labels.
     """
-    images, labels = (_files(data.root, glob) for glob in (data.images, data.labels))
+    images, labels = (_files(data.root, glob) for glob in (data.images[0], data.labels[0]))
     alone = sorted(images.keys() ^ labels.keys())
     if alone:
         raise InputError(
@@ -130,7 +130,7 @@ def read_chip(
     index = {c.value: k for k, c in enumerate(classes)}
     labels = np.full(values.shape, NODATA, np.uint8)
     for value, meant in meaning.items():
-        labels[values == value] = index.get(meant, NODATA)
+        labels[values == value] = index.get(int(meant), NODATA)
     rows, cols = shape_of(chip.window)
     below, beside = (0, side - rows), (0, side - cols)
     return (
@@ -195,7 +195,7 @@ def _read_bands(chip: Chip, data: DataSettings) -> Image:
         valid &= (numbers != data.nodata).all(axis=0)
     bands = np.moveaxis(numbers.astype(np.float32), 0, -1)
     valid &= np.isfinite(bands).all(axis=-1)
-    bands = bands * np.float32(data.scale) + np.float32(data.offset)
+    bands = bands * np.float32(data.scale or 1) + np.float32(data.offset or 0)
     bands[~valid] = np.nan
     return bands
 

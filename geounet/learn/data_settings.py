@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from geounet.card import Frozen
+from geounet.learn.label_settings import ClassKey, VectorSettings
+from geounet.learn.split_settings import SplitSettings
+from geounet.scene_options import MASK_HELP, OFFSET_HELP, Resampling, SceneOptions, Sensor
 
 
 class Selection(Frozen):
@@ -17,24 +20,66 @@ class Selection(Frozen):
     values: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class DataSettings(Frozen):
-    """Where the samples are and how their numbers are read.
+def _one_or_many(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
 
-    An image and a label belong together when their files have the same stem. ``bands`` maps the
-    card's band names, in wavelength order, to a channel (counted from 1) or its description.
+
+def _by_name(value: object) -> object:
+    return {name: name for name in value} if isinstance(value, list | tuple) else value
+
+
+Patterns = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_one_or_many)]
+"""Paths or globs, relative to the root; one may stand alone."""
+
+
+class DataSettings(Frozen):
+    """Where the images and their labels are, and how their numbers are read.
+
+    An image and a label belong together when their names have the same stem; a single label file
+    named without a glob serves all images. ``bands`` maps the card's band names, in wavelength
+    order, to a channel (counted from 1), a name or a description; a list of names stands for
+    itself. Images are opened as ``segment`` opens a scene, with the same options.
     """
 
     root: Path = Path()
-    images: Annotated[str, Field(description="glob of the images, relative to root")]
-    labels: Annotated[str, Field(description="glob of the label rasters, relative to root")]
-    bands: Annotated[dict[str, int | str], Field(min_length=1)]
-    scale: Annotated[float, Field(gt=0, description="value = number * scale + offset")] = 1.0
-    offset: float = 0.0
+    images: Annotated[Patterns, Field(description="rasters, product folders or scene.yaml files")]
+    labels: Annotated[Patterns, Field(description="class rasters, or vector files")]
+    bands: Annotated[dict[str, int | str], Field(min_length=1), BeforeValidator(_by_name)]
+    vector: VectorSettings | None = None
+    scale: float | None = Field(default=None, gt=0, allow_inf_nan=False, description=OFFSET_HELP)
+    offset: float | None = Field(default=None, allow_inf_nan=False, description=OFFSET_HELP)
     nodata: Annotated[float | None, Field(description="number of pixels without data")] = None
-    remap: dict[int, int] = Field(
-        default_factory=dict, description="label in the file: the value that it means"
+    sensor: Sensor | None = Field(default=None, description="which sensor B2, B5 … belong to")
+    mask: Annotated[
+        tuple[str, ...], Field(description=MASK_HELP), BeforeValidator(_one_or_many)
+    ] = ()
+    mask_dilate: int = Field(default=0, ge=0, le=1000, description="grow masks by so many pixels")
+    resampling: Resampling = "bilinear"
+    resolution: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="resample images to this pixel size"
+    )
+    assume_crs: str | None = Field(
+        default=None, max_length=4000, description="CRS of images and labels that have none"
+    )
+    allow_vrt: bool = Field(default=False, description="open VRT files, and the files they name")
+    remap: dict[int, ClassKey] = Field(
+        default_factory=dict, description="label in the file: the class, by value or name"
     )
     ignore: Annotated[tuple[int, ...], Field(description="labels that nothing is learnt from")] = ()
+    label_nodata: Annotated[
+        int | Literal["none"] | None,
+        Field(description="number that means no label; none: the files' own nodata is a label"),
+    ] = None
+    crop_labels: Annotated[
+        bool, Field(description="take the top left of labels without a place that are too large")
+    ] = False
     table: Annotated[str | None, Field(description="CSV with a row per stem")] = None
     key: Annotated[str, Field(description="the table's column of stems")] = "id"
-    validation: Selection | None = None
+    validation: SplitSettings | None = None
+
+    @property
+    def scene_options(self) -> SceneOptions:
+        """What ``open_scene`` is told of every image."""
+        shared = SceneOptions.model_fields.keys() & DataSettings.model_fields.keys()
+        bands = {name: str(channel) for name, channel in self.bands.items()}
+        return SceneOptions(**self.model_dump(include=shared - {"bands"}), bands=bands)
