@@ -12,17 +12,19 @@ PACKAGE = ROOT / "geounet"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stem != "__init__")
 CORE = {
     "area", "blocks", "card", "errors", "grid", "polygonize", "predict", "sensors", "style", "unet",
-    "learn.augment", "learn.losses", "learn.metrics",
+    "learn.augment", "learn.block_index", "learn.ground", "learn.losses", "learn.metrics",
+    "learn.sampling",
     "learn.plots", "learn.plot_style",
 }  # fmt: skip
 SETTINGS = {
     "scene_options", "settings", "vector_settings", "reporting", "learn.augment_settings",
     "learn.data_settings", "learn.label_settings", "learn.loss_settings", "learn.network_settings",
-    "learn.optimiser_settings", "learn.train_settings",
+    "learn.optimiser_settings", "learn.split_settings", "learn.train_settings",
 }  # fmt: skip
 FLOW = {
     "doctor", "engine", "fit", "forward", "labelling", "outputs", "planning", "preparation", "scene_preview",
-    "segmentation", "stop", "vectorization", "learn.learner", "learn.training",
+    "segmentation", "stop", "vectorization", "learn.counting", "learn.learner", "learn.training",
+    "learn.training_data",
 }  # fmt: skip
 TOP = {"cli", "commands", "progress"}
 RANK = {

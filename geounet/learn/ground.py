@@ -15,6 +15,15 @@ from geounet.grid import Window, intersect, shape_of
 
 
 @dataclass(frozen=True)
+class Chip:
+    """A training sample: ``window`` of a scene; labels count inside ``keep`` only, if given."""
+
+    scene: int
+    window: Window
+    keep: Window | None = None
+
+
+@dataclass(frozen=True)
 class Ground:
     """One scene's ``validation`` windows, and the ``closed`` ones that no training crop touches.
 

@@ -47,7 +47,8 @@ def refuse_overlaps(scenes: Sequence[LabelledScene], grounds: Sequence[Ground]) 
     Raises:
         InputError: naming the first pair of scenes that overlap, and by how much.
     """
-    learnt, held = {}, {}
+    learnt: dict[str, list[Footprint]] = {}
+    held: dict[str, list[Footprint]] = {}
     for k, (scene, ground) in enumerate(zip(scenes, grounds, strict=True)):
         if scene.georeferenced:
             _file(learnt, Footprint(k, _learnt(ground), *_place(scene)))
@@ -147,8 +148,8 @@ def _placed(footprints: Sequence[Footprint], crs: CRS) -> list[tuple[Footprint, 
     source = footprints[0].crs
     if source == crs:
         return [(f, _moved(f.pixels, f.transform)) for f in footprints]
-    wkt = [c.to_wkt() for c in (source, crs)]
-    to_crs = pyproj.Transformer.from_crs(*map(pyproj.CRS.from_wkt, wkt), always_xy=True)
+    ends = [pyproj.CRS.from_wkt(c.to_wkt()) for c in (source, crs)]
+    to_crs = pyproj.Transformer.from_crs(ends[0], ends[1], always_xy=True)
     placed = []
     for footprint in footprints:
         left, top, right, bottom = footprint.pixels.bounds

@@ -10,6 +10,8 @@ from geounet.card import LandClass
 from geounet.errors import InputError
 from geounet.learn.chips import Chip, Image, Labels, read_chip
 from geounet.learn.data_settings import DataSettings
+from geounet.learn.ground import Chip as Place
+from geounet.learn.slabs import Reader
 
 
 def statistics(
@@ -67,3 +69,17 @@ class Samples:
             self._room -= size
             self._cache[index] = (image, labels)
         return image, labels
+
+
+class Chips(Sequence[tuple[Image, Labels]]):
+    """Random access to the chips of labelled scenes as arrays; threads may read at once."""
+
+    def __init__(self, reader: Reader, places: Sequence[Place]) -> None:
+        self._reader = reader
+        self.places = tuple(places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> tuple[Image, Labels]:  # type: ignore[override]
+        return self._reader.read(self.places[index])

@@ -15,6 +15,7 @@ import numpy as np
 
 from geounet.card import NODATA
 from geounet.grid import Window, intersect, round_up, shape_of, shift
+from geounet.learn.ground import Chip
 from geounet.learn.labelled import Image, LabelledScene, Labels
 from geounet.scene import Scene
 
@@ -22,15 +23,6 @@ SMALL = 2**20
 """Pixels: a scene of so many at most is one slab, whatever its blocks."""
 SLAB_BYTES = 64 * 2**20
 """A slab that would be larger, decoded, is cut; never below one block."""
-
-
-@dataclass(frozen=True)
-class Chip:
-    """A training sample: ``window`` of a scene; labels count inside ``keep`` only, if given."""
-
-    scene: int
-    window: Window
-    keep: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -82,16 +74,22 @@ class Reader:
         """The chip's bands and labels: NaN and 255 outside the scene, 255 outside ``keep``."""
         window, bands = chip.window, len(self._scenes[chip.scene].scene.bands)
         image = np.full((*shape_of(window), bands), np.nan, np.float32)
-        labels = np.full(shape_of(window), NODATA, np.uint8)
         for slab in self._slabs[chip.scene].meeting(window):
             common = intersect(slab, window)
             assert common is not None
-            numbers, classes = self._read(chip.scene, slab)
+            numbers, _ = self._read(chip.scene, slab)
             image[shift(common, window)] = numbers[shift(common, slab)]
-            learnt = common if chip.keep is None else intersect(common, chip.keep)
-            if learnt is not None:
-                labels[shift(learnt, window)] = classes[shift(learnt, slab)]
-        return image, labels
+        return image, self.labels(chip)
+
+    def labels(self, chip: Chip) -> Labels:
+        """``read(chip)[1]``, without copying the bands."""
+        labels = np.full(shape_of(chip.window), NODATA, np.uint8)
+        for slab in self._slabs[chip.scene].meeting(chip.window):
+            common = intersect(slab, chip.window if chip.keep is None else chip.keep)
+            if common is not None:
+                classes = self._read(chip.scene, slab)[1]
+                labels[shift(common, chip.window)] = classes[shift(common, slab)]
+        return labels
 
     def _read(self, scene: int, slab: Window) -> tuple[Image, Labels]:
         key = (scene, slab[0].start, slab[1].start)

@@ -209,7 +209,7 @@ def _lattice(shape: tuple[int, int], size: int) -> list[Window]:
     for length in shape:
         starts = [k * size for k in range(max(1, length // size))]
         spans.append([slice(a, b) for a, b in zip(starts, [*starts[1:], length], strict=True)])
-    return list(product(*spans))  # type: ignore[arg-type]
+    return list(product(*spans))
 
 
 def _area(window: Window) -> int:

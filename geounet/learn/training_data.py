@@ -1,0 +1,157 @@
+"""All that training asks of the data: opened, split, checked and counted before the first step.
+
+The order of the checks is that of their cost: headers, places on Earth, then one pass over the
+pixels. Nothing is trained on a data set that one of them refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from geounet.errors import InputError
+from geounet.grid import Window
+from geounet.learn.block_index import BlockIndex
+from geounet.learn.counting import build_index
+from geounet.learn.ground import Ground
+from geounet.learn.label_coding import refuse_unknown, some
+from geounet.learn.labelled import LabelledScene, open_labelled
+from geounet.learn.leaks import refuse_copies, refuse_overlaps
+from geounet.learn.samples import Chips
+from geounet.learn.sampling import Drawn, Every, training_chips, validation_chips
+from geounet.learn.slabs import Reader
+from geounet.learn.splits import grounds_of
+from geounet.learn.train_settings import TrainSettings
+
+RARE = 0.01
+"""The share of the labelled pixels below which a class calls for balanced sampling."""
+
+Images = Float32[np.ndarray, "tile row col band"]
+LabelBatch = UInt8[np.ndarray, "tile row col"]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Batches and validation chips, and what is known of the pixels; any thread may read.
+
+    ``mean`` and ``std`` (in the card's unit) and ``class_counts`` are those of training pixels
+    only. ``validation_areas`` are the held-out windows by the number of their scene.
+    """
+
+    scenes: tuple[LabelledScene, ...]
+    steps: int
+    validation: Chips
+    validation_areas: dict[int, tuple[Window, ...]]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_counts: tuple[int, ...]
+    notes: tuple[str, ...]
+    _reader: Reader = field(repr=False)
+    _sampler: Every | Drawn = field(repr=False)
+
+    def batch(self, epoch: int, i: int) -> tuple[Images, LabelBatch]:
+        """Batch ``i`` of an epoch, ``0 <= i < steps``: a function of settings, epoch and i."""
+        read = [self._reader.read(chip) for chip in self._sampler.chips(epoch, i)]
+        images, labels = zip(*read, strict=True)
+        return np.stack(images), np.stack(labels)
+
+
+def load_training_data(settings: TrainSettings, workers: int = 0) -> TrainingData:
+    """Open, split, check and count the data of a run.
+
+    Args:
+        settings: which data, how it is split and drawn.
+        workers: Dask processes that count; 0 counts in threads of this one.
+
+    Raises:
+        SettingsError: if the split cannot be made.
+        InputError: if a file cannot be used, a label value is unknown, training and validation
+            overlap, a class is never seen, or one side has no label.
+    """
+    side, classes = settings.chip, settings.classes
+    scenes = open_labelled(settings.data, classes)
+    grounds = grounds_of(scenes, settings)
+    notes = refuse_overlaps(scenes, grounds)
+    index = build_index(scenes, grounds, side, len(classes), workers)
+    refuse_unknown(index.values, settings.data, classes)
+    refuse_copies(scenes, grounds, index.digests)
+    _refuse_unseen(index, settings)
+    mean, std = index.statistics(list(settings.data.bands))
+    reader = Reader(scenes, side, settings.cache_mb)
+    sampler = _sampler(index, grounds, settings, reader)
+    return TrainingData(
+        scenes=scenes,
+        steps=sampler.steps,
+        validation=Chips(reader, validation_chips(grounds, side)),
+        validation_areas={k: g.validation for k, g in enumerate(grounds) if g.validation},
+        mean=mean,
+        std=std,
+        class_counts=index.class_counts,
+        notes=(*_notes_of(scenes), *notes, *_notes_on(index, settings)),
+        _reader=reader,
+        _sampler=sampler,
+    )
+
+
+def _sampler(
+    index: BlockIndex, grounds: Sequence[Ground], settings: TrainSettings, reader: Reader
+) -> Every | Drawn:
+    """What ``settings.sampling.kind`` asks for."""
+    if settings.sampling.kind != "every":
+        return Drawn(index, grounds, settings, reader.labels)
+    return Every(training_chips(index, grounds, settings.chip), settings)
+
+
+def _refuse_unseen(index: BlockIndex, settings: TrainSettings) -> None:
+    root = settings.data.root
+    if not any(index.class_counts):
+        cause = "no labelled pixel with image data is left to learn from"
+        if settings.data.validation is not None:
+            cause += " outside validation and its buffer; hold out less"
+        raise InputError(f"{root}: {cause}, or check labels, remap and ignore")
+    unseen = [
+        f"{c.name} (value {c.value})"
+        for c, count in zip(settings.classes, index.class_counts, strict=True)
+        if not count
+    ]
+    if unseen:
+        raise InputError(
+            f"{root}: no training pixel is labelled {some(unseen)}; add labels, hold out other "
+            "ground, or take the class out of classes"
+        )
+    if settings.data.validation is not None and not any(index.held_counts):
+        raise InputError(
+            f"{root}: validation has no labelled pixel; hold out other ground (for drawn blocks "
+            "another data.validation.seed)"
+        )
+
+
+def _notes_of(scenes: Sequence[LabelledScene]) -> list[str]:
+    """What opening the scenes told, each text once, with the first scene that it is said of."""
+    said: dict[str, list[str]] = {}
+    for scene in scenes:
+        for note in scene.notes:
+            said.setdefault(note, []).append(scene.name)
+    return [f"{some(names[:1])}{_others(names)}: {note}" for note, names in said.items()]
+
+
+def _others(names: Sequence[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
+
+
+def _notes_on(index: BlockIndex, settings: TrainSettings) -> list[str]:
+    notes = []
+    total = sum(index.class_counts)
+    pairs = zip(index.class_counts, index.held_counts, strict=True)
+    for land_class, (learnt, held) in zip(settings.classes, pairs, strict=True):
+        if settings.data.validation is not None and not held:
+            notes.append(f"class {land_class.name} is not in validation: it gets no score")
+        if learnt < RARE * total and settings.sampling.kind != "balanced":
+            notes.append(
+                f"class {land_class.name} has {100 * learnt / total:.2g} % of the labelled "
+                "training pixels: sampling.kind balanced shows it more often"
+            )
+    return notes
