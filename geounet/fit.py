@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
+import numpy as np
+
 from geounet.area import PixelArea
-from geounet.card import ModelCard
+from geounet.card import ModelCard, Stretch
 from geounet.errors import ModelError
 from geounet.grid import Grid
 from geounet.scene import Scene
+from geounet.scene_histogram import scene_bounds
+from geounet.stretch import Bounds, to_unit
 
 MARGIN = 2.0
 """A model is used up to this factor outside the pixel sizes that it was trained for."""
@@ -17,7 +21,10 @@ MARGIN = 2.0
 
 @dataclass(frozen=True)
 class Fit:
-    """A scene's bands in the model's order, their scaling, and what the user should know."""
+    """A scene's bands in the model's order, their scaling, and what the user should know.
+
+    ``scale`` and ``offset`` belong to the network's inputs: see ``stretched``.
+    """
 
     scene: Scene
     scale: tuple[float, ...]
@@ -50,7 +57,41 @@ def fit(scene: Scene, card: ModelCard, strict: bool = False) -> Fit:
     )
 
 
+def stretched(fitted: Fit, card: ModelCard) -> Fit:
+    """With the scaling of a model that has a display stretch; reads the whole scene once.
+
+    Twice as many inputs as bands: the values, then the places between two percentiles of the
+    scene. Numbers of 8 bits are taken as display values; any others are brought to those that the
+    training scenes have at the same percentiles.
+    """
+    if card.stretch is None:
+        return fitted
+    s = card.stretch
+    found = scene_bounds(fitted.scene, (s.low, s.high))
+    places = [to_unit(low, high) for low, high in found]
+    values, notes = list(zip(fitted.scale, fitted.offset, strict=True)), fitted.notes
+    if fitted.scene.dtype != np.uint8:
+        ends = zip(places, s.display, strict=True)
+        values = [(g * (high - low), o * (high - low) + low) for (g, o), (low, high) in ends]
+        notes = (*notes, _stretch_note(fitted.scene, found, s))
+    scale, offset = zip(*values, *places, strict=True)
+    return replace(fitted, scale=scale, offset=offset, notes=notes)
+
+
+def _stretch_note(scene: Scene, found: Bounds, stretch: Stretch) -> str:
+    ranges = ", ".join(
+        f"{band.name} {low:g} to {high:g}"
+        for band, (low, high) in zip(scene.bands, found, strict=True)
+    )
+    return (
+        f"{scene.name}: not 8-bit display values; stretched by its percentiles {stretch.low:g} and "
+        f"{stretch.high:g} ({ranges}) to those of the training scenes: expect more errors"
+    )
+
+
 def _pixel_size_doubt(grid: Grid, card: ModelCard) -> list[str]:
+    if not grid.georeferenced:
+        return []
     rows, cols = (n // 2 for n in grid.shape)
     centre = (slice(rows, rows + 1), slice(cols, cols + 1))
     metres = sqrt(float(PixelArea(grid).window(centre)[0, 0]))

@@ -16,9 +16,10 @@ from geounet.card import ModelCard
 from geounet.engine import THREADS
 from geounet.errors import SettingsError
 from geounet.grid import Grid, Plan, Tile, round_up
+from geounet.predict import SYMMETRIES
 from geounet.raster import Raster
 from geounet.scene import Scene
-from geounet.settings import SegmentSettings
+from geounet.settings import ComputeSettings, SegmentSettings
 
 CPU_WINDOW, GPU_WINDOW, SMALLEST_WINDOW = 1024, 2048, 256
 SMALLEST_CACHE, LARGEST_CACHE = 64_000_000, 512_000_000
@@ -59,31 +60,59 @@ def make_plan(
     scene: Scene, card: ModelCard, settings: SegmentSettings, area: shapely.Geometry | None
 ) -> JobPlan:
     """The plan of a job: the window asked for, or the one that suits the device and the memory."""
+    plan = cut(scene.grid.shape, card, settings)
+    tiles = tuple(t for t in plan.tiles if area is None or _touches(scene.grid[t.core], area))
+    rows, cols = plan.shape
+    layers = 1 + settings.confidence + len(card.classes) * settings.probabilities
+    height, width = plan.window_shape
+    views = SYMMETRIES if settings.tta else 1
+    decoded = _decoded(scene, plan)
+    return JobPlan(
+        plan,
+        tiles,
+        memory=_process_bytes(card, height * width, settings.tta),
+        # Tile store, uncompressed copy and COG with its overviews, each at most.
+        disk=int(rows * cols * layers * 3.4),
+        computed_share=views * len(tiles) * height * width / (rows * cols),
+        cache=cache_of(scene, plan),
+        notes=_layout_notes(scene, decoded),
+    )
+
+
+def cut(
+    shape: tuple[int, int], card: ModelCard, settings: ComputeSettings, margin: int = 0
+) -> Plan:
+    """A scene cut for a model, into windows as asked for or as suits the device and the memory.
+
+    Args:
+        shape: rows and columns of the scene.
+        card: its reach and depth set the halo and the stride.
+        settings: the window, if one is asked for.
+        margin: pixels around each core where labels must be exact too.
+
+    Raises:
+        SettingsError: if the window asked for leaves the stride grid, or no core.
+    """
     stride = 2**card.architecture.depth
-    halo = round_up(card.reach, stride)
-    window = settings.window or _default_window(card, halo, settings.workers)
+    # A core with its margin lies inside one rounded up to the stride, and rule 1 holds for that.
+    halo = round_up(card.reach, stride) + round_up(margin, stride)
+    window = settings.window or _default_window(card, halo, settings)
     try:
-        plan = Plan(scene.grid.shape, window, halo, stride)
+        return Plan(shape, window, halo, stride)
     except ValueError as error:
         raise SettingsError(
             f"--window {window} does not fit this model: {error}; "
             f"choose a multiple of {stride} above {2 * halo}"
         ) from error
-    tiles = tuple(t for t in plan.tiles if area is None or _touches(scene.grid[t.core], area))
-    rows, cols = plan.shape
-    layers = 1 + settings.confidence + len(card.classes) * settings.probabilities
-    height, width = plan.window_shape
-    decoded = sum(blocks_touched(band.raster, plan) for band in scene.bands)
-    return JobPlan(
-        plan,
-        tiles,
-        memory=_process_bytes(card, height * width),
-        # Tile store, uncompressed copy and COG with its overviews, each at most.
-        disk=int(rows * cols * layers * 3.4),
-        computed_share=len(tiles) * height * width / (rows * cols),
-        cache=min(max(THREADS * decoded, SMALLEST_CACHE), LARGEST_CACHE),
-        notes=_layout_notes(scene, decoded),
-    )
+
+
+def cache_of(scene: Scene, plan: Plan) -> int:
+    """Bytes of GDAL's block cache for the windows that a process reads at once."""
+    return min(max(THREADS * _decoded(scene, plan), SMALLEST_CACHE), LARGEST_CACHE)
+
+
+def _decoded(scene: Scene, plan: Plan) -> int:
+    return sum(blocks_touched(band.raster, plan) for band in scene.bands)
 
 
 def blocks_touched(raster: Raster, plan: Plan) -> int:
@@ -116,18 +145,20 @@ def device_name() -> str:
     return f"{device.platform} {device.device_kind}"
 
 
-def _default_window(card: ModelCard, halo: int, workers: int) -> int:
+def _default_window(card: ModelCard, halo: int, settings: ComputeSettings) -> int:
     on_cpu = jax.devices()[0].platform == "cpu"
     window = CPU_WINDOW if on_cpu else GPU_WINDOW
-    limit = _available_bytes() * 0.6 / max(1, workers) if on_cpu else float("inf")
+    limit = _available_bytes() * 0.6 / max(1, settings.workers) if on_cpu else float("inf")
     smallest = max(SMALLEST_WINDOW, round_up(2 * halo + 1, 2**card.architecture.depth))
-    while window > smallest and _process_bytes(card, window * window) > limit:
+    while window > smallest and _process_bytes(card, window * window, settings.tta) > limit:
         window //= 2
     return max(window, smallest)
 
 
-def _process_bytes(card: ModelCard, pixels: int) -> int:
+def _process_bytes(card: ModelCard, pixels: int, tta: bool) -> int:
     per_pixel = FEATURE_MAPS * 4 * card.architecture.base_filters + 8 * card.architecture.bands
+    # The sum over the views, one view's, and what comes of the two.
+    per_pixel += 3 * 4 * len(card.classes) * tta
     return int(PROCESS_BYTES + pixels * per_pixel)
 
 

@@ -37,7 +37,8 @@ class Predictor:
     Args:
         network: in evaluation mode, batch norm folded.
         card: what the network was trained on.
-        scale, offset: per band, ``value = number * scale + offset`` gives the card's unit.
+        scale, offset: per input of the network, ``input = number * scale + offset``; inputs are
+            the bands in the card's unit, and with the card's stretch the same bands once more.
         precision: of the network's arithmetic; logits are float32 either way.
         tta: test-time augmentation.
     """
@@ -72,13 +73,13 @@ class Predictor:
         """
         if not self._tta:
             return self._forward(self._state, bands, valid, self._scaling)
-        total = None
-        for which in range(SYMMETRIES):
+        first = self._forward(self._state, bands, valid, self._scaling)
+        total = _add_view(0, first, None)
+        for which in range(1, SYMMETRIES):
             # Turned on the host: the device then compiles one forward per shape, at most two.
             turned = (np.ascontiguousarray(turn(which, x)) for x in (bands, valid))
-            seen = self._forward(self._state, *turned, self._scaling)
-            total = _add_view(which, seen, total)
-        return _difference(total) if seen.shape[-1] == 1 else total
+            total = _add_view(which, self._forward(self._state, *turned, self._scaling), total)
+        return _difference(total) if first.shape[-1] == 1 else total
 
     def __call__(
         self, bands: Bands, valid: Valid, confidence: bool = False, probabilities: bool = False
@@ -151,7 +152,10 @@ def _logits(
     scaling: tuple[Float[Array, " band"], Float[Array, " band"]],
 ) -> Logits:
     gain, bias = scaling
-    x = bands.astype(jnp.float32) * gain[None, None, :] + bias[None, None, :]
+    x = bands.astype(jnp.float32)
+    # A model with a stretch sees each band twice, the second time by its place in the scene.
+    x = jnp.tile(x, (1, 1, gain.shape[0] // x.shape[-1]))
+    x = x * gain[None, None, :] + bias[None, None, :]
     # Rule 4 of exact tiling: pad and nodata take one constant, per pixel, never a statistic.
     x = jnp.where(valid[:, :, None], x, jnp.float32(0))
     return nnx.merge(graph, state)(x.astype(dtype)[None])[0].astype(jnp.float32)

@@ -13,10 +13,11 @@ import shapely
 from geounet import cog, vector_formats
 from geounet.aoi import read_aoi
 from geounet.fit import Fit, fit
+from geounet.forward import Forward
 from geounet.model_file import Model, load_model
 from geounet.planning import JobPlan, device_name, make_plan
 from geounet.scene import open_scene
-from geounet.settings import SegmentSettings
+from geounet.settings import ComputeSettings, SegmentSettings
 from geounet.vectorization import chosen_values
 from geounet.versions import versions
 
@@ -64,6 +65,18 @@ def prepare(scene: str | Path, model: str | Path, settings: SegmentSettings) -> 
     return Prepared(fitted, loaded, area, plan, settings)
 
 
+def forward_of(model: Model, fitted: Fit, settings: ComputeSettings) -> Forward:
+    """What a worker needs to run this model on this scene's numbers."""
+    return Forward(
+        model=str(model.path.resolve()),
+        sha256=model.card.sha256,
+        scale=fitted.scale,
+        offset=fitted.offset,
+        precision=settings.precision,
+        tta=settings.tta,
+    )
+
+
 def fingerprint(prepared: Prepared) -> dict[str, Any]:
     """All that the bytes of the outputs depend on; a resume refuses any change of it."""
     s, plan = prepared.settings, prepared.plan.plan
@@ -76,6 +89,7 @@ def fingerprint(prepared: Prepared) -> dict[str, Any]:
         "window": plan.window,
         "halo": plan.halo,
         "precision": s.precision,
+        "tta": s.tta,
         "device": device_name(),
         "layers": list(prepared.layers),
         "aoi": hashlib.sha256(area).hexdigest() if area else "",

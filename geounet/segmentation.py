@@ -8,16 +8,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import shapely
 from distributed import Client
 
-from geounet.engine import Work, cluster, run
+from geounet.engine import cluster, run
 from geounet.errors import GeounetError, InputError, InterruptedJobError, OutputError
 from geounet.grid import Tile, shape_of
 from geounet.job import Job, open_job, refuse_difference
+from geounet.labelling import Work, label_tiles
 from geounet.model_file import load_model
 from geounet.outputs import (
     MapSource,
@@ -31,7 +33,7 @@ from geounet.outputs import (
     write_report,
     write_vectors,
 )
-from geounet.preparation import Prepared, fingerprint, prepare, with_window_of
+from geounet.preparation import Prepared, fingerprint, forward_of, prepare, with_window_of
 from geounet.reporting import Reporter, Silence
 from geounet.scene import open_scene
 from geounet.settings import SegmentSettings
@@ -164,7 +166,7 @@ def _run(
         reporter.advance(_pixels(by_name[record.tile]))
 
     try:
-        run(client, _work(job, prepared), waiting, commit, stop)
+        run(client, partial(label_tiles, _work(job, prepared)), waiting, commit, stop)
     finally:
         reporter.finish()
 
@@ -172,11 +174,7 @@ def _run(
 def _work(job: Job, prepared: Prepared) -> Work:
     return Work(
         scene=prepared.fit.scene,
-        model=str(prepared.model.path.resolve()),
-        model_sha256=prepared.model.card.sha256,
-        scale=prepared.fit.scale,
-        offset=prepared.fit.offset,
-        precision=prepared.settings.precision,
+        forward=forward_of(prepared.model, prepared.fit, prepared.settings),
         layers=prepared.layers,
         store=str(job.store.folder.resolve()),
         cache=prepared.plan.cache,

@@ -10,13 +10,40 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from pydantic import Field, model_validator
 
+from geounet.card import Frozen
 from geounet.scene_options import SceneOptions
 from geounet.vector_settings import VectorFormat, VectorSettings
 
 Format = Literal["gpkg", "geojson", "shp", "fgb", "none"]
 
 
-class SegmentSettings(SceneOptions, VectorSettings):
+class ComputeSettings(Frozen):
+    """How a network is run over scenes: in which windows, how exactly, and where."""
+
+    window: Annotated[int | None, Field(ge=16, description="side of a tile's window, pixels")] = (
+        None
+    )
+    precision: Annotated[
+        Literal["f32", "bf16"], Field(description="of the network's arithmetic")
+    ] = "f32"
+    tta: Annotated[
+        bool,
+        Field(description="average each window's eight symmetries: surer, 8 times the computing"),
+    ] = False
+    workers: Annotated[int, Field(ge=0, le=1024, description="processes; 0 = this one")] = 0
+    scheduler: Annotated[
+        str | None,
+        Field(pattern=r"^((tcp|tls)://)?[^\s/]+:\d+$", description="of Dask: tcp://HOST:PORT"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_place_to_compute(self) -> ComputeSettings:
+        if self.workers and self.scheduler:
+            raise ValueError("choose one: --workers starts processes, --scheduler uses a cluster")
+        return self
+
+
+class SegmentSettings(SceneOptions, VectorSettings, ComputeSettings):
     """How a scene is read and segmented, and what is written of it."""
 
     formats: Annotated[
@@ -28,17 +55,6 @@ class SegmentSettings(SceneOptions, VectorSettings):
     aoi: Annotated[
         str | None, Field(description="vector file; only what lies inside is mapped")
     ] = None
-    window: Annotated[int | None, Field(ge=16, description="side of a tile's window, pixels")] = (
-        None
-    )
-    precision: Annotated[
-        Literal["f32", "bf16"], Field(description="of the network's arithmetic")
-    ] = "f32"
-    workers: Annotated[int, Field(ge=0, le=1024, description="processes; 0 = this one")] = 0
-    scheduler: Annotated[
-        str | None,
-        Field(pattern=r"^((tcp|tls)://)?[^\s/]+:\d+$", description="of Dask: tcp://HOST:PORT"),
-    ] = None
     confidence: Annotated[bool, Field(description="also write confidence.tif")] = False
     probabilities: Annotated[bool, Field(description="also write probabilities.tif")] = False
     strict: Annotated[bool, Field(description="refuse where a note would warn")] = False
@@ -49,8 +65,6 @@ class SegmentSettings(SceneOptions, VectorSettings):
     def _choices_agree(self) -> SegmentSettings:
         if self.overwrite and self.resume:
             raise ValueError("choose one: --overwrite starts anew, --resume goes on")
-        if self.workers and self.scheduler:
-            raise ValueError("choose one: --workers starts processes, --scheduler uses a cluster")
         if "none" in self.formats and len(self.formats) > 1:
             raise ValueError("--format none cannot go with other formats")
         return self

@@ -12,10 +12,10 @@ import shapely
 from rasterio.features import rasterize
 
 from geounet.card import NODATA
-from geounet.engine import label_tile
 from geounet.errors import GeounetError, InputError, ModelError, OutputError, SettingsError
 from geounet.grid import Plan
 from geounet.job import open_job
+from geounet.labelling import label_tile
 from geounet.preparation import prepare
 from geounet.scene import Pixels, open_scene
 from geounet.segmentation import segment, segment_all

@@ -1,0 +1,54 @@
+"""The network that each process keeps, and the lock on its device.
+
+Tasks carry the small ``Forward``; the first of them in a process loads what it names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+
+from geounet.errors import ModelError
+from geounet.model_file import load_model
+from geounet.predict import Precision, Predictor
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Which network, scaled how and computed how: small, and picklable."""
+
+    model: str
+    sha256: str
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    precision: Precision
+    tta: bool = False
+
+
+DEVICE = Lock()
+"""Held by the one thread of a process that computes."""
+_LOADING = Lock()
+
+
+def predictor_of(forward: Forward) -> Predictor:
+    """This process's predictor: loaded once, whichever thread asks.
+
+    The last two are kept.
+
+    Raises:
+        ModelError: if the file is not the one that the client read.
+    """
+    with _LOADING:
+        return _load_predictor(forward)
+
+
+@lru_cache(maxsize=2)
+def _load_predictor(forward: Forward) -> Predictor:
+    model = load_model(forward.model)
+    if model.card.sha256 != forward.sha256:
+        raise ModelError(
+            f"{forward.model}: this worker has another file than the client ({forward.sha256[:12]})"
+        )
+    r = forward
+    return Predictor(model.network, model.card, r.scale, r.offset, r.precision, tta=r.tta)
