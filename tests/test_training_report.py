@@ -280,3 +280,12 @@ def test_what_utf8_cannot_hold_does_not_stop_a_page():
 def test_the_text_of_a_page_contains_no_address():
     text = page.page("a", "b", [], "c").decode()
     assert not re.search(r"https?://", text)
+
+
+def test_the_scores_shown_are_those_of_the_weights_that_are_kept(tmp_path):
+    records = [{"epoch": k + 1, "macro_iou": s} for k, s in enumerate((0.812, 0.734))]
+    text = write_training_report(tmp_path, made(records=records))[-1].read_text()
+    assert "<dd>0.734</dd>" in text
+    text = write_training_report(tmp_path, made(records=records, kept=1))[-1].read_text()
+    assert "<dd>0.812</dd>" in text
+    assert "<dd>epoch 1</dd>" in text

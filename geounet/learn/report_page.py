@@ -36,10 +36,11 @@ class Training:
 
     Attributes:
         records: the lines of metrics.jsonl, one per epoch; any value may be missing.
-        confusion: of the validation at the end, if there was any.
+        confusion: of the validation with the weights that are kept, if there was any.
         examples: validation chips, the worst first (`sample_plot.pick_examples`).
         parts: how much there was of each part of the data, in words.
         parameters: how many numbers the network learnt.
+        kept: the epoch whose weights are kept; the last one unless told otherwise.
     """
 
     settings: TrainSettings
@@ -50,6 +51,7 @@ class Training:
     notes: Sequence[str] = ()
     parts: Mapping[str, str] = field(default_factory=dict)
     parameters: int = 0
+    kept: int | None = None
 
 
 def write_training_report(out: Path, training: Training) -> tuple[Path, ...]:
@@ -100,6 +102,12 @@ def best_epoch(records: Sequence[Record]) -> int | None:
     return int(np.nanargmax(scores)) if np.isfinite(scores).any() else None
 
 
+def kept_record(training: Training) -> Record:
+    """The record of the epoch whose weights are kept; empty where there is none."""
+    found = [r for r in training.records if r.get("epoch") == training.kept]
+    return [{}, *training.records, *found][-1]
+
+
 def macro(record: Record) -> float | None:
     """The record's macro IoU: as given, or the mean of its classes'; None without validation."""
     if record.get("macro_iou") is not None:
@@ -110,13 +118,16 @@ def macro(record: Record) -> float | None:
 
 def _short_answers(training: Training) -> dict[str, page.Content]:
     records, best = training.records, best_epoch(training.records)
-    last = records[-1] if records else {}
+    kept = kept_record(training)
     speed = number_or_nan([record.get("samples_per_second") for record in records])
     waited = number_or_nan([record.get("waited") for record in records])
-    facts: dict[str, page.Content] = {"Macro IoU, last epoch": score(macro(last))}
+    facts: dict[str, page.Content] = {
+        "Macro IoU": score(macro(kept)),
+        "Weights of": f"epoch {kept.get('epoch', len(records))}" if records else "no epoch",
+    }
     if best is not None:
         number = records[best].get("epoch", best + 1)
-        facts["Macro IoU, best epoch"] = f"{score(macro(records[best]))} (epoch {number})"
+        facts["Best macro IoU"] = f"{score(macro(records[best]))} (epoch {number})"
     facts["Epochs"] = f"{len(records)} of {training.settings.epochs}"
     facts["Time"] = duration(sum(number_or_zero(r.get("seconds")) for r in records))
     if np.isfinite(speed).any():
@@ -130,21 +141,21 @@ def _short_answers(training: Training) -> dict[str, page.Content]:
 
 def _class_table(training: Training) -> page.Markup:
     records, best = training.records, best_epoch(training.records)
-    last = (records[-1].get("iou") or {}) if records else {}
+    kept = kept_record(training).get("iou") or {}
     top = (records[best].get("iou") or {}) if best is not None else {}
     found = _class_scores(training.confusion, training.card.classes)
     rows: list[list[page.Content]] = [
         [
             page.class_label(c.name, c.colour),
             str(c.value),
-            score(last.get(c.name)),
+            score(kept.get(c.name)),
             score(top.get(c.name)),
             *found[k],
         ]
         for k, c in enumerate(training.card.classes)
     ]
-    headings = ["class", "value", "IoU, last", "IoU, best", "precision", "recall", "F1", "pixels"]
-    caption = "Scores on the validation part; pixels are those labelled as the class there"
+    headings = ["class", "value", "IoU", "IoU, best epoch", "precision", "recall", "F1", "pixels"]
+    caption = "Scores on the validation part; pixels are those labelled as the class there."
     return page.table(caption, headings, rows)
 
 
