@@ -15,6 +15,8 @@ NODATA = 255
 
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 ShortText = Annotated[str, Field(max_length=200)]
+BlockKind = Literal["plain", "residual", "inverted_bottleneck"]
+Dilations = Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(max_length=4)]
 LongText = Annotated[str, Field(max_length=4000)]
 
 
@@ -34,7 +36,12 @@ def later(default: Any, **rules: Any) -> Any:
 
 
 class Architecture(Frozen):
-    """A U-Net as in Ronneberger et al. 2015; ``outputs`` of 1 means sigmoid, more mean softmax."""
+    """A U-Net as in Ronneberger et al. 2015; ``outputs`` of 1 means sigmoid, more mean softmax.
+
+    ``block`` is what each level is made of, ``expansion`` how much an inverted bottleneck widens;
+    ``attention`` puts a gate on what the encoder saw; ``dilations`` are those of 3×3 convolutions
+    at the bottom (blocks.py).
+    """
 
     kind: Literal["unet"] = "unet"
     bands: int = Field(ge=1, le=256)
@@ -43,6 +50,10 @@ class Architecture(Frozen):
     base_filters: int = Field(default=16, ge=1, le=256)
     batch_norm: bool = True
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    block: BlockKind = later("plain")
+    expansion: int = later(4, ge=1, le=8)
+    attention: bool = later(False)
+    dilations: Dilations = later(())
 
 
 class LandClass(Frozen):
@@ -53,6 +64,25 @@ class LandClass(Frozen):
     colour: Colour
 
 
+class Stretch(Frozen):
+    """A display stretch: each band is also shown as its place between two percentiles.
+
+    The percentiles ``low`` and ``high``, of the valid pixels of the whole scene, become 0 and 1.
+    ``display`` has, per band, the values that they have on average in the training scenes, in the
+    card's unit: numbers that are not 8-bit display values are brought there.
+    """
+
+    low: float = Field(default=2.0, ge=0, lt=100)
+    high: float = Field(default=98.0, gt=0, le=100)
+    display: tuple[tuple[float, float], ...]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Stretch:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low:g} must be under high {self.high:g}")
+        return self
+
+
 class ModelCard(Frozen):
     """Everything a user must know to trust a model, or to leave it.
 
@@ -60,7 +90,8 @@ class ModelCard(Frozen):
     (``value = number * scale + offset``); ``mean`` and ``std`` per band are in that unit.
     ``pixel_size`` is the range, in metres, that it was trained for. ``accuracy`` names each
     measure with how it was taken. Logits are divided by ``temperature`` before they become
-    probabilities (Guo et al. 2017), which moves confidence and never the mask.
+    probabilities (Guo et al. 2017), which moves confidence and never the mask. With a ``stretch``
+    the network's inputs are the bands and then the same bands stretched.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -77,6 +108,7 @@ class ModelCard(Frozen):
     std: tuple[Annotated[float, Field(gt=0)], ...]
     classes: tuple[LandClass, ...]
     temperature: float = later(1.0, gt=0, allow_inf_nan=False)
+    stretch: Stretch | None = later(None)
     reach: int = Field(ge=0)
     training_data: LongText = ""
     training_licence: LongText = ""
@@ -87,11 +119,14 @@ class ModelCard(Frozen):
     @model_validator(mode="after")
     def _counts_agree(self) -> ModelCard:
         bands = self.architecture.bands
-        if not len(self.bands) == len(self.mean) == len(self.std) == bands:
+        shown = len(self.bands) * (2 if self.stretch else 1)
+        if not shown == len(self.mean) == len(self.std) == bands:
             raise ValueError(
                 f"the network takes {bands} bands, but the card has {len(self.bands)} names, "
                 f"{len(self.mean)} means and {len(self.std)} standard deviations"
             )
+        if self.stretch and len(self.stretch.display) != len(self.bands):
+            raise ValueError("stretch.display must have a pair for each band")
         if len(self.classes) != max(2, self.architecture.outputs):
             raise ValueError(
                 f"{self.architecture.outputs} outputs tell {max(2, self.architecture.outputs)} "

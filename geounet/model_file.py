@@ -72,7 +72,7 @@ def save_model(
     bare = card.model_copy(
         update={
             "architecture": architecture.model_copy(update={"dropout": 0.0}),
-            "reach": reach(architecture.depth),
+            "reach": reach(architecture),
             "sha256": "",
         }
     )
@@ -133,10 +133,9 @@ def _card_of(path: Path, metadata: Mapping[str, str] | None) -> ModelCard:
         raise ModelError(f"{path}: its card is not valid: {_one_line(error)}") from error
     if card.architecture.batch_norm or card.architecture.dropout:
         raise ModelError(f"{path}: batch norm is not folded; save it with save_model")
-    if card.reach != reach(card.architecture.depth):
+    if card.reach != reach(card.architecture):
         raise ModelError(
-            f"{path}: the card's reach is {card.reach}, "
-            f"its network's is {reach(card.architecture.depth)}"
+            f"{path}: the card's reach is {card.reach}, its network's is {reach(card.architecture)}"
         )
     return card
 

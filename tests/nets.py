@@ -50,6 +50,6 @@ def card_of(arch: Architecture, **changes) -> ModelCard:
         "classes": tuple(
             LandClass(value=3 * k, name=f"class {k}", colour=COLOURS[k]) for k in range(classes)
         ),
-        "reach": reach(arch.depth),
+        "reach": reach(arch),
     }
     return ModelCard(**{**fields, **changes})

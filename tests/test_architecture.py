@@ -22,7 +22,7 @@ SETTINGS = {
     "learn.optimiser_settings", "learn.split_settings", "learn.train_settings",
 }  # fmt: skip
 FLOW = {
-    "doctor", "engine", "fit", "forward", "labelling", "outputs", "planning", "preparation",
+    "doctor", "engine", "fit", "scene_histogram", "forward", "labelling", "outputs", "planning", "preparation",
     "scene_preview", "segmentation", "stop", "vectorization", "learn.counting", "learn.learner", "learn.training",
     "learn.training_data",
 }  # fmt: skip

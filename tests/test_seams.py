@@ -88,7 +88,7 @@ def assert_seamless(ours, truth):
 @settings(max_examples=10)
 def test_tiled_equals_whole(depth, data):
     stride = 2**depth
-    halo = round_up(reach(depth), stride)
+    halo = round_up(reach(architecture(depth)), stride)
     window = 2 * halo + stride * data.draw(st.integers(1, 4), label="cores per window")
     shape = tuple(data.draw(st.integers(1, 3 * window), label="side") for _ in range(2))
     outputs = data.draw(st.sampled_from([1, 3]), label="outputs")

@@ -109,18 +109,20 @@ def test_the_reach_is_what_gradients_show_at_every_phase_of_the_stride(depth):
     # Positive weights, so that no path is switched off by a ReLU for good.
     network = random_net(architecture(depth, 2, 1, 1), seed=7)
     nnx.update(network, jax.tree.map(jnp.abs, nnx.state(network, nnx.Param)))
-    length = 2 * radius(depth) + 6 * stride
+    length = 2 * radius(architecture(depth)) + 6 * stride
     length -= length % stride
     farthest, needed = 0, 0
     for phase, (centre, rows) in enumerate(sensitive_rows(network, depth, length)):
         before, after = centre - rows.min(), rows.max() - centre
         farthest = max(farthest, before, after)
         needed = max(needed, before - phase, after - (stride - 1 - phase))
-    assert farthest == radius(depth)
-    assert needed == reach(depth)
+    assert farthest == radius(architecture(depth))
+    assert needed == reach(architecture(depth))
 
 
 def test_reach_and_radius_are_the_documented_numbers():
-    assert [radius(d) for d in range(1, 6)] == [9, 23, 51, 107, 219]
-    assert [reach(d) for d in range(1, 6)] == [8, 22, 46, 94, 190]
-    assert [2 * (3 * 2**d - 2) + 2**d - 1 for d in range(1, 6)] == [radius(d) for d in range(1, 6)]
+    assert [radius(architecture(d)) for d in range(1, 6)] == [9, 23, 51, 107, 219]
+    assert [reach(architecture(d)) for d in range(1, 6)] == [8, 22, 46, 94, 190]
+    assert [2 * (3 * 2**d - 2) + 2**d - 1 for d in range(1, 6)] == [
+        radius(architecture(d)) for d in range(1, 6)
+    ]

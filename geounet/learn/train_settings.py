@@ -6,7 +6,7 @@ No raster or array library is imported here, so that the command line can show i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -18,6 +18,7 @@ from geounet.learn.data_settings import DataSettings
 from geounet.learn.loss_settings import LossSettings
 from geounet.learn.network_settings import NetworkSettings
 from geounet.learn.optimiser_settings import OptimiserSettings
+from geounet.learn.split_settings import SamplingSettings
 
 
 class TrainSettings(Frozen):
@@ -36,10 +37,23 @@ class TrainSettings(Frozen):
     augment: AugmentSettings = AugmentSettings()
     loss: LossSettings = LossSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
-    chip: Annotated[int, Field(ge=2, le=4096, description="side of a training sample")] = 128
-    batch: int = Field(default=8, ge=1)
+    sampling: SamplingSettings = SamplingSettings()
+    chip: Annotated[int, Field(ge=2, le=4096, description="side of a training sample")] = 256
+    batch: int = Field(default=16, ge=1)
     epochs: int = Field(default=40, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
+    precision: Annotated[
+        Literal["f32", "bf16"], Field(description="of the network's arithmetic while it learns")
+    ] = "f32"
+    watch: Annotated[
+        Literal["iou", "loss"], Field(description="validation score: macro IoU, or the loss")
+    ] = "iou"
+    keep: Annotated[Literal["last", "best"], Field(description="which epoch's weights")] = "last"
+    patience: Annotated[
+        int | None, Field(ge=1, description="stop after so many epochs without a better score")
+    ] = None
+    checkpoint_minutes: Annotated[float, Field(ge=0, description="between checkpoints")] = 5.0
+    tensorboard: Annotated[bool, Field(description="also write TensorBoard's event files")] = False
     cache_mb: Annotated[int, Field(ge=0, description="memory for decoded samples")] = 1024
 
     @model_validator(mode="after")
@@ -47,7 +61,8 @@ class TrainSettings(Frozen):
         stride = 2**self.network.depth
         if self.chip % stride:
             raise ValueError(
-                f"chip {self.chip} must be a multiple of {stride} for depth {self.network.depth}"
+                f"chip {self.chip} must be a multiple of {stride} for depth {self.network.depth}; "
+                f"the next size is {-(-self.chip // stride) * stride}"
             )
         return self
 
@@ -65,9 +80,7 @@ class TrainSettings(Frozen):
     def architecture(self) -> Architecture:
         """Two classes share one sigmoid output; more have one output each."""
         outputs = 1 if len(self.classes) == 2 else len(self.classes)
-        return Architecture(
-            bands=len(self.data.bands), outputs=outputs, **self.network.model_dump()
-        )
+        return self.network.architecture(len(self.data.bands), outputs)
 
 
 def load_settings(path: Path, root: Path | None = None) -> TrainSettings:

@@ -1,50 +1,50 @@
 """Training a U-Net on labelled rasters: one call, one folder, the same bytes from the same seed.
 
-Batch i of epoch e is a function of (seed, e, i) alone, and so is its augmentation. The weights
-that are kept are those of the last epoch, averaged if ``ema`` asks for it: nothing is chosen on
-the validation samples, so their score stays honest.
+The weights that are kept are those of the last epoch, averaged if ``ema`` asks for it: nothing is
+chosen on the validation samples, so their score stays honest. With ``keep: best`` or ``patience``
+it is chosen on them, and the card says so.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array
 
 from geounet.atomic import write_bytes
-from geounet.card import Architecture, ModelCard
-from geounet.errors import OutputError, SettingsError
+from geounet.card import ModelCard
+from geounet.errors import OutputError
+from geounet.job import WORK, hold, refuse_difference, refuse_link
 from geounet.learn import metrics
-from geounet.learn.chips import check_labels, find_chips, split_chips
-from geounet.learn.learner import (
-    Scaling,
-    classes_of,
-    key_of,
-    network_of,
-    schedule_of,
-    start,
-    take_step,
-)
-from geounet.learn.samples import Samples, statistics
-from geounet.learn.train_settings import TrainSettings, to_yaml
-from geounet.model_file import save_model
+from geounet.learn.chip_source import Chip
+from geounet.learn.identity import WITHOUT_EFFECT
+from geounet.learn.learner import Scaling, classes_of
+from geounet.learn.loop import Fitted, check, fit
+from geounet.learn.records import EVENTS, METRICS, Record, read_records, require_tensorboard
+from geounet.learn.standing import best_of
+from geounet.learn.train_settings import TrainSettings, load_settings, to_yaml
+from geounet.learn.training_data import TrainingData, load_training_data
+from geounet.model_file import load_card, save_model
+from geounet.reporting import Reporter, Silence
+from geounet.stop import stop_on_signals
 from geounet.unet import UNet, reach
 
-Record = dict[str, Any]
+MODEL = "model.safetensors"
+CONFIG = "config.yaml"
+TRAINING = "training"
+"""Of checkpoints, in the work folder."""
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run leaves: the model file with its card, and one record per epoch."""
+    """What a run leaves: the model file with its card, one record per epoch, and pixels by (truth,
+    mapped) of the validation samples, by the network that was kept."""
 
     model: Path
     card: ModelCard
@@ -56,53 +56,53 @@ def train(
     settings: TrainSettings,
     out: Path,
     *,
-    report: Callable[[Record], None] | None = None,
+    reporter: Reporter | None = None,
     overwrite: bool = False,
+    resume: bool = False,
 ) -> TrainResult:
     """Learn from ``settings.data``; ``out`` gets model.safetensors, metrics.jsonl, config.yaml.
 
     Args:
         settings: everything that decides the result.
-        out: a new or empty folder.
-        report: called with each epoch's record.
+        out: a new or empty folder, or with ``resume`` that of an interrupted run.
+        reporter: hears of progress, and of each epoch's record.
         overwrite: replace what ``out`` holds.
+        resume: go on from the newest checkpoint in ``out``.
 
     Raises:
-        SettingsError: if the settings cannot hold, or the loss stops being a number.
+        SettingsError: if the settings cannot hold, differ from those of the run to resume, or lead
+            to a loss that is no number.
         InputError: if an image or label cannot be used.
         OutputError: if ``out`` holds something, or cannot be written.
+        InterruptedJobError: if a signal asked for an end; a checkpoint was saved.
     """
-    data, classes, side = settings.data, settings.classes, settings.chip
-    chips = find_chips(data, side)
-    check_labels(chips, data, classes)
-    kept, held = split_chips(chips, data.validation)
-    training, validation = (
-        Samples(part, data, classes, side, settings.cache_mb) for part in (kept, held)
-    )
-    _prepare(out, overwrite)
-    write_bytes(out / "config.yaml", to_yaml(settings).encode())
-    mean, std = statistics((training[i][0] for i in range(len(training))), list(data.bands))
-    scaling = (jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
-    records: list[Record] = []
-    for network, record in _epochs(settings, training, scaling):
-        matrices = confusions(network, scaling, validation, len(classes))
-        records.append(record | _scores(settings, matrices.sum(axis=0)))
-        write_bytes(out / "metrics.jsonl", "".join(map(_line, records)).encode())
-        if report:
-            report(records[-1])
-    card = _card(settings, mean, std, records[-1])
-    card = save_model(out / "model.safetensors", network, card)
-    confusion = matrices.sum(axis=0) if len(validation) else None
-    return TrainResult(out / "model.safetensors", card, tuple(records), confusion)
+    reporter = reporter or Silence()
+    if settings.tensorboard:
+        require_tensorboard()
+    data = load_training_data(settings)
+    check(settings, data)
+    for note in data.notes:
+        reporter.note(note)
+    with _folder(out, overwrite, resume) as is_finished:
+        if is_finished:
+            _refuse_other_settings(out, settings)
+            reporter.note(f"{out}: is finished already, nothing to resume")
+            return _result(out, load_card(out / MODEL), read_records(out), settings)
+        if not (out / CONFIG).exists():
+            write_bytes(out / CONFIG, to_yaml(settings).encode())
+        with stop_on_signals() as stop:
+            fitted = fit(settings, data, out, reporter=reporter, stop=stop, resume=resume)
+        card = save_model(out / MODEL, fitted.network, _card(settings, data, fitted))
+    return _result(out, card, fitted.records, settings)
 
 
 def confusions(
-    network: UNet, scaling: Scaling, samples: Samples, classes: int
+    network: UNet, scaling: Scaling, chips: Sequence[Chip], classes: int
 ) -> np.ndarray[Any, Any]:
-    """Per sample, pixels by (truth, mapped); ``network`` must be in evaluation mode."""
+    """Per chip, pixels by (truth, mapped); ``network`` must be in evaluation mode."""
     graph, state = nnx.split(network)
     found = [np.zeros((0, classes, classes), np.int64)]
-    for image, labels in (samples[i] for i in range(len(samples))):
+    for image, labels in (chips[i] for i in range(len(chips))):
         mapped = np.asarray(classes_of(graph, state, scaling, image[None])[0])
         # As in a map, a pixel without data has no class, whatever its label says.
         truth = np.where(np.isfinite(image).all(axis=-1), labels, np.uint8(metrics.NODATA))
@@ -110,101 +110,99 @@ def confusions(
     return np.concatenate(found)
 
 
-def _epochs(
-    settings: TrainSettings, samples: Samples, scaling: Scaling
-) -> Iterator[tuple[UNet, Record]]:
-    """The network as it stands after each epoch, in evaluation mode, with the epoch's record."""
-    steps = -(-len(samples) // settings.batch)
-    schedule = schedule_of(settings, steps)
-    recipe, learner = start(settings, steps)
-    for epoch in range(settings.epochs):
-        began = time.perf_counter()
-        losses: list[Array] = []
-        for i, (images, labels) in enumerate(_batches(settings, samples, epoch)):
-            key = key_of(settings.seed, epoch, i)
-            learner, loss = take_step(recipe, learner, key, scaling, images, labels)
-            losses.append(loss)
-            # Reading runs ahead of the device by one batch, never by the whole epoch.
-            jax.block_until_ready(losses[max(i - 1, 0)])
-        mean_loss = float(np.mean(losses))
-        if not np.isfinite(mean_loss):
-            raise SettingsError(
-                f"epoch {epoch + 1}: the loss is {mean_loss}; lower optimiser.learning_rate "
-                f"(now {settings.optimiser.learning_rate}) or check the images' scale"
-            )
-        seconds = time.perf_counter() - began
-        yield (
-            network_of(recipe, learner),
-            {
-                "epoch": epoch + 1,
-                "loss": mean_loss,
-                "learning_rate": float(schedule((epoch + 1) * steps - 1)),
-                "seconds": round(seconds, 3),
-                "samples_per_second": round(steps * settings.batch / seconds, 2),
-            },
+@contextmanager
+def _folder(out: Path, overwrite: bool, resume: bool) -> Iterator[bool]:
+    """Hold ``out`` for one training; yields whether one to resume is finished there.
+
+    The checkpoints go once the block ends without an error.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; name a folder for the model")
+    refuse_link(out / WORK / TRAINING)
+    with hold(out) as work:
+        checkpoints = work / TRAINING
+        try:
+            if overwrite:
+                _remove(out, checkpoints)
+            elif not resume:
+                _refuse_what_is_there(out, checkpoints)
+            elif not checkpoints.exists() and not (out / MODEL).exists():
+                _refuse_foreign(out)
+            yield resume and (out / MODEL).exists() and not checkpoints.exists()
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        finally:
+            if {path.name for path in work.iterdir()} <= {"lock"}:
+                shutil.rmtree(work, ignore_errors=True)
+
+
+def _remove(out: Path, checkpoints: Path) -> None:
+    for name in (MODEL, METRICS, CONFIG):
+        (out / name).unlink(missing_ok=True)
+    for folder in (checkpoints, out / EVENTS):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_what_is_there(out: Path, checkpoints: Path) -> None:
+    if checkpoints.exists():
+        raise OutputError(
+            f"{out}: holds an unfinished training; go on with --resume, or start with --overwrite"
         )
+    if _holds_something(out):
+        raise OutputError(f"{out}: is not empty; choose another, or overwrite it")
 
 
-def _batches(
-    settings: TrainSettings, samples: Samples, epoch: int
-) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-    """Every sample once, in an order drawn from (seed, epoch); the last batch is filled up."""
-    order = np.random.default_rng((settings.seed, epoch)).permutation(len(samples))
-    steps = -(-len(samples) // settings.batch)
-    for chosen in np.resize(order, (steps, settings.batch)):
-        images, labels = zip(*(samples[int(i)] for i in chosen), strict=True)
-        yield np.stack(images), np.stack(labels)
+def _refuse_foreign(out: Path) -> None:
+    if _holds_something(out):
+        raise OutputError(f"{out}: holds no training to resume; choose another, or overwrite it")
 
 
-def _prepare(out: Path, overwrite: bool) -> None:
-    try:
-        if out.exists() and not out.is_dir():
-            raise OutputError(f"{out}: is a file; name a folder for the model")
-        if out.is_dir() and any(out.iterdir()):
-            if not overwrite:
-                raise OutputError(f"{out}: is not empty; choose another, or overwrite it")
-            for name in ("model.safetensors", "metrics.jsonl", "config.yaml"):
-                (out / name).unlink(missing_ok=True)
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror})") from error
+def _holds_something(out: Path) -> bool:
+    return any(path.name != WORK for path in out.iterdir())
 
 
-def _scores(settings: TrainSettings, confusion: metrics.Confusion) -> Record:
-    if not confusion.any():
-        return {}
-    scores = zip(settings.classes, metrics.iou(confusion), strict=True)
-    return {"iou": {c.name: None if np.isnan(s) else round(float(s), 4) for c, s in scores}}
+def _refuse_other_settings(out: Path, settings: TrainSettings) -> None:
+    saved = load_settings(out / CONFIG)
+    pair = (s.model_dump(mode="json", exclude=WITHOUT_EFFECT) for s in (saved, settings))
+    refuse_difference(out, *pair)
 
 
-def _card(
-    settings: TrainSettings, mean: Sequence[float], std: Sequence[float], last: Record
-) -> ModelCard:
-    architecture: Architecture = settings.architecture
-    validation = settings.data.validation
-    accuracy = {
-        f"IoU {name}": f"{score} on chips whose {validation.column} was held out"
-        for name, score in last.get("iou", {}).items()
-        if validation
-    }
-    shared = settings.model_dump(
+def _result(
+    out: Path, card: ModelCard, records: tuple[Record, ...], settings: TrainSettings
+) -> TrainResult:
+    chosen = _epoch_kept(records, settings)
+    confusion = records[chosen - 1].get("confusion")
+    counts = None if confusion is None else np.array(confusion, np.int64)
+    return TrainResult(out / MODEL, card, records, counts)
+
+
+def _epoch_kept(records: Sequence[Record], settings: TrainSettings) -> int:
+    return best_of(records, settings.watch) + 1 if settings.keep == "best" else len(records)
+
+
+def _card(settings: TrainSettings, data: TrainingData, fitted: Fitted) -> ModelCard:
+    s = settings
+    shared = s.model_dump(
         include={"name", "summary", "level", "unit", "pixel_size", "training_data"}
     )
     return ModelCard(
         **shared,
-        training_licence=settings.training_licence,
-        classes=settings.classes,
-        architecture=architecture,
-        bands=tuple(settings.data.bands),
-        scale=settings.data.scale or 1.0,
-        offset=settings.data.offset or 0.0,
-        mean=tuple(mean),
-        std=tuple(std),
-        reach=reach(architecture),
+        training_licence=s.training_licence,
+        classes=s.classes,
+        architecture=s.architecture,
+        bands=tuple(s.data.bands),
+        scale=s.data.scale or 1.0,
+        offset=s.data.offset or 0.0,
+        mean=data.mean,
+        std=data.std,
+        reach=reach(s.architecture),
         training_command="geounet train config.yaml OUT",
-        accuracy=accuracy,
+        accuracy=_accuracy(s, fitted.records[fitted.epoch - 1]),
     )
 
 
-def _line(record: Record) -> str:
-    return json.dumps(record, sort_keys=True) + "\n"
+def _accuracy(settings: TrainSettings, record: Record) -> dict[str, str]:
+    how = "on validation chips of training"
+    if settings.keep == "best" or settings.patience is not None:
+        how += ", which the epoch was chosen on: too good by that choice"
+    scores = record.get("iou", {}).items()
+    return {f"IoU {name}": f"{score:.4f} {how}" for name, score in scores if score is not None}
