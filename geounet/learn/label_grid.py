@@ -40,7 +40,7 @@ def placed(raster: Raster, grid: Grid, crop: bool) -> tuple[Raster, tuple[str, .
         return _laid_on(raster, grid, crop)
     seen = _share_covered(raster, grid)
     notes = [] if seen > 0.999 else [f"labels cover {seen:.1%} of the image; the rest has none"]
-    if _tags_differ(raster.grid.crs, grid.crs) and _same_numbers(raster.grid, grid):
+    if tags_differ(raster.grid.crs, grid.crs) and _same_numbers(raster.grid, grid):
         apart = tag_shift(raster.grid.crs, grid)
         if apart < SAME_PIXEL:
             notes.append(f"{_two_tags(raster.grid.crs, grid, apart)}: read pixel by pixel")
@@ -58,7 +58,7 @@ def tag_shift(crs: CRS, grid: Grid) -> float:
     rows, cols = grid.shape
     x, y = grid.transform @ (cols / 2, rows / 2)
     try:
-        xs, ys = transform_points(_registered(crs), _registered(grid.crs), [x], [y])
+        xs, ys = transform_points(registered(crs), registered(grid.crs), [x], [y])
     except GDAL_ERRORS:
         return float("inf")
     col, row = ~grid.transform @ (xs[0], ys[0])
@@ -71,13 +71,13 @@ def short(crs: CRS) -> str:
     return crs.to_string()[:80]
 
 
-def _registered(crs: CRS) -> CRS:
+def registered(crs: CRS) -> CRS:
     """The CRS as EPSG defines it: files often drop the datum, and then all datums look the same."""
     code = crs.to_epsg()
     return crs if code is None else CRS.from_epsg(code)
 
 
-def _tags_differ(a: CRS, b: CRS) -> bool:
+def tags_differ(a: CRS, b: CRS) -> bool:
     """GDAL takes a CRS without a datum for equal to one with; their EPSG codes tell them apart."""
     return a != b or a.to_epsg() != b.to_epsg()
 
@@ -113,7 +113,7 @@ def _share_covered(raster: Raster, grid: Grid) -> float:
     """
     rows, cols = grid.shape
     image = shapely.box(0, 0, cols, rows)
-    labels = shapely.make_valid(_outline(raster.grid, grid))
+    labels = shapely.make_valid(outline(raster.grid, grid))
     share = shapely.area(shapely.intersection(labels, image)) / (rows * cols)
     if not share > 0:
         raise InputError(
@@ -125,7 +125,7 @@ def _share_covered(raster: Raster, grid: Grid) -> float:
     return float(share)
 
 
-def _outline(inner: Grid, grid: Grid) -> shapely.Polygon:
+def outline(inner: Grid, grid: Grid) -> shapely.Polygon:
     """The edge of ``inner`` in pixels of ``grid``, ``(col, row)``."""
     rows, cols = inner.shape
     t = np.linspace(0, 1, EDGE_POINTS)[:-1]

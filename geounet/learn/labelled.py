@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
@@ -13,8 +14,10 @@ from geounet.errors import InputError, SettingsError
 from geounet.grid import Grid, Window
 from geounet.learn.data_settings import DataSettings
 from geounet.learn.label_coding import Coding, coding_of
+from geounet.learn.label_features import burnt, features_on
 from geounet.learn.label_raster import RasterLabels, open_raster_labels
-from geounet.learn.sources import Pair, find_pairs
+from geounet.learn.label_vector import VectorLabels, is_vector, open_vector_labels
+from geounet.learn.sources import find_pairs
 from geounet.scene import Scene, open_scene
 
 Image = Float32[np.ndarray, "row col band"]
@@ -31,7 +34,7 @@ class LabelledScene:
 
     name: str
     scene: Scene
-    source: RasterLabels
+    source: RasterLabels | VectorLabels
     coding: Coding
     row: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -72,30 +75,46 @@ class LabelledScene:
 
     def label_values(self, window: Window) -> Int64[np.ndarray, "row col"]:
         """What the labels hold, before it is mapped to classes; ``UNLABELLED`` where nothing."""
+        if isinstance(self.source, VectorLabels):
+            return burnt(self.source, self.grid, window)
         return self.source.values(self.grid, window)
 
 
 def open_labelled(data: DataSettings, classes: Sequence[LandClass]) -> tuple[LabelledScene, ...]:
-    """Every image with its labels, ordered by name; no pixel is read.
+    """Every image with its labels, ordered by name.
+
+    Of rasters only headers are read; vector files are read through once, as nothing less would
+    find values without a class.
 
     Raises:
         InputError: if an image lacks its labels or its row, or the two do not go together.
         SettingsError: if a setting does not fit the images.
     """
     coding = coding_of(data, classes)
-    pairs = find_pairs(data)
-    return tuple(_open(pair, data, classes, coding) for pair in pairs)
+
+    @cache
+    def vector(file: str) -> tuple[VectorLabels, tuple[str, ...]]:
+        return open_vector_labels(file, data, classes)
+
+    scenes = []
+    for pair in find_pairs(data):
+        scene = _scene(pair.image, data)
+        source: RasterLabels | VectorLabels
+        if is_vector(pair.label):
+            source, notes = vector(pair.label)
+            notes = (*notes, *features_on(source, scene.grid))
+        else:
+            source, notes = open_raster_labels(pair.label, scene.grid, data, classes)
+        notes = (*scene.notes, *notes, *_scaling_note(scene))
+        scenes.append(LabelledScene(pair.name, scene, source, coding, pair.row, notes))
+    return tuple(scenes)
 
 
-def _open(
-    pair: Pair, data: DataSettings, classes: Sequence[LandClass], coding: Coding
-) -> LabelledScene:
-    scene = _scene(pair.image, data)
-    source, notes = open_raster_labels(pair.label, scene.grid, data, classes)
+def _scaling_note(scene: Scene) -> tuple[str, ...]:
     unknown = [b.name for b in scene.bands if b.scale is None]
-    if unknown and scene.dtype.kind in "iu":
-        notes = (*notes, "no scaling of the image is known: its numbers are learnt as they are")
-    return LabelledScene(pair.name, scene, source, coding, pair.row, (*scene.notes, *notes))
+    if not unknown or scene.dtype.kind not in "iu":
+        return ()
+    return ("no scaling of the image is known: its numbers are learnt as they are",)
 
 
 def _scene(image: str, data: DataSettings) -> Scene:
