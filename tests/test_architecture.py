@@ -12,8 +12,9 @@ PACKAGE = ROOT / "geounet"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stem != "__init__")
 CORE = {
     "area", "blocks", "card", "errors", "grid", "polygonize", "predict", "sensors", "style", "unet",
-    "learn.augment", "learn.block_index", "learn.ground", "learn.losses", "learn.metrics",
-    "learn.sampling",
+    "learn.augment", "learn.block_index", "learn.border", "learn.geometry", "learn.ground",
+    "learn.light", "learn.losses", "learn.metrics",
+    "learn.sampling", "learn.optimiser", "learn.standing", "learn.chip_source",
     "learn.plots", "learn.plot_style",
 }  # fmt: skip
 SETTINGS = {
@@ -24,7 +25,8 @@ SETTINGS = {
 FLOW = {
     "doctor", "engine", "fit", "scene_histogram", "forward", "labelling", "outputs", "planning", "preparation",
     "scene_preview", "segmentation", "stop", "vectorization", "learn.counting", "learn.learner", "learn.training",
-    "learn.training_data",
+    "learn.training_data", "learn.loop", "learn.stepper", "learn.devices", "learn.identity",
+    "learn.prefetch", "learn.validation",
 }  # fmt: skip
 TOP = {"cli", "commands", "progress"}
 RANK = {
