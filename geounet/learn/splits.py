@@ -46,8 +46,8 @@ def grounds_of(scenes: Sequence[LabelledScene], settings: TrainSettings) -> tupl
     if split is None:
         return tuple(Ground(scene.grid.shape) for scene in scenes)
     if split.blocks is not None:
-        held = _held_blocks(scenes, split)
-        return _by_blocks(scenes, held, _buffer(split.blocks, settings))
+        buffer = _buffer(split.blocks, settings)
+        return _by_blocks(scenes, _held_blocks(scenes, split, split.blocks), buffer)
     grounds = []
     held_scenes = _held_scenes(scenes, split)
     for scene in scenes:
@@ -160,28 +160,29 @@ def _buffer(blocks: BlockSettings, settings: TrainSettings) -> int:
     return needed if blocks.buffer is None else blocks.buffer
 
 
-def _held_blocks(scenes: Sequence[LabelledScene], split: SplitSettings) -> set[Block]:
-    assert split.blocks is not None
-    size = split.blocks.size
+def _held_blocks(
+    scenes: Sequence[LabelledScene], split: SplitSettings, settings: BlockSettings
+) -> list[Block]:
+    size = settings.size
     places = dict.fromkeys(_places(scenes))
     blocks = [Block(p, w) for p in places for w in _lattice(scenes[p].grid.shape, size)]
     order = np.random.default_rng(split.seed).permutation(len(blocks))
     drawn = [blocks[k] for k in order]
     if split.folds is None:
-        count = max(1, round(split.blocks.share * len(drawn)))
+        count = max(1, round(settings.share * len(drawn)))
         if count >= len(drawn):
             raise SettingsError(
                 f"{FIELD}.blocks: size {size} cuts the scenes into only {len(drawn)} blocks; "
                 "choose a smaller size"
             )
-        return set(drawn[:count])
+        return drawn[:count]
     by_name = {block.name: block for block in drawn}
     sizes = {name: _area(block.window) for name, block in by_name.items()}
-    return {by_name[name] for name in deal(sizes, split.folds)[split.fold]}
+    return [by_name[name] for name in deal(sizes, split.folds)[split.fold]]
 
 
 def _by_blocks(
-    scenes: Sequence[LabelledScene], held: set[Block], buffer: int
+    scenes: Sequence[LabelledScene], held: list[Block], buffer: int
 ) -> tuple[Ground, ...]:
     grounds = []
     for scene, place in zip(scenes, _places(scenes), strict=True):
