@@ -84,15 +84,17 @@ def train(
         str | None, Parameter(help="folder of the data, over the config's root")
     ] = None,
     overwrite: Annotated[bool, Parameter(help="replace what the folder holds")] = False,
+    resume: Annotated[bool, Parameter(help="go on with an interrupted training")] = False,
     talk: Talking = Talk(),
 ) -> None:
     """Train a model on labelled rasters."""
+    if overwrite and resume:
+        raise SettingsError("choose one: --overwrite starts anew, --resume goes on")
     from geounet.learn.train_settings import load_settings
     from geounet.learn.training import train as run_train
 
     settings = load_settings(Path(config), Path(data) if data else None)
-    report = None if talk.quiet or talk.progress == "none" else _print_epoch
-    run_train(settings, Path(out), report=report, overwrite=overwrite)
+    run_train(settings, Path(out), reporter=_reporter(talk), overwrite=overwrite, resume=resume)
     if not talk.quiet:
         print(f"{Path(out) / 'model.safetensors'}")
 
@@ -215,14 +217,6 @@ def _print_results(results: Results) -> None:
     console.print("areas: pixel count, no accuracy assessment")
     for path in results.files:
         console.print(f"  {path}", soft_wrap=True)
-
-
-def _print_epoch(record: dict[str, object]) -> None:
-    print("  ".join(f"{name} {_short(value)}" for name, value in record.items()), file=sys.stderr)
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _reporter(talk: Talk) -> Reporter:

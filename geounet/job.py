@@ -65,6 +65,35 @@ class Job:
 
 
 @contextmanager
+def hold(out: Path) -> Iterator[Path]:
+    """The work folder of ``out``, locked for this process; a new ``out`` is not left empty.
+
+    Raises:
+        OutputError: if another job runs there, or if it cannot be written.
+    """
+    work, is_new = out / WORK, not out.exists()
+    refuse_link(work)
+    with _writing(out):
+        work.mkdir(parents=True, exist_ok=True)
+    try:
+        with _locked(work / "lock", out):
+            yield work
+    finally:
+        if is_new and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+
+
+def refuse_link(folder: Path) -> None:
+    """Raise if a folder of ours is a link.
+
+    Raises:
+        OutputError: naming it.
+    """
+    if folder.is_symlink():
+        raise OutputError(f"{folder}: is a link, and could lead anywhere; remove it")
+
+
+@contextmanager
 def open_job(
     out: Path, names: tuple[str, ...], overwrite: bool = False, resume: bool = False
 ) -> Iterator[Job]:
@@ -74,18 +103,9 @@ def open_job(
         OutputError: if another job runs there, or if it holds results or an unfinished job and
             neither ``overwrite`` nor ``resume`` was asked for, or if it cannot be written.
     """
-    work, is_new = out / WORK, not out.exists()
-    for folder in (work, work / "tiles"):
-        if folder.is_symlink():
-            raise OutputError(f"{folder}: is a link, and could lead anywhere; remove it")
-    with _writing(out):
-        work.mkdir(parents=True, exist_ok=True)
-    try:
-        with _locked(work / "lock", out):
-            yield from _held(out, names, overwrite, resume)
-    finally:
-        if is_new and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
+    refuse_link(out / WORK / "tiles")
+    with hold(out):
+        yield from _held(out, names, overwrite, resume)
 
 
 def _held(out: Path, names: tuple[str, ...], overwrite: bool, resume: bool) -> Iterator[Job]:
@@ -98,7 +118,9 @@ def _held(out: Path, names: tuple[str, ...], overwrite: bool, resume: bool) -> I
         _remove_parts(out)
         yield job
     finally:
-        if not (job.journal.path.exists() or (work / KEPT).exists()):
+        # A training may have its checkpoints beside the journal.
+        kept = (job.journal.path, work / KEPT, work / "training")
+        if not any(path.exists() for path in kept):
             shutil.rmtree(work, ignore_errors=True)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TextIO
 
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from geounet.reporting import Reporter, Silence
+from geounet.reporting import Reporter, Silence, duration
 
 Style = Literal["auto", "plain", "json", "none"]
 SECONDS_BETWEEN_LINES = 10.0
@@ -63,14 +64,19 @@ class Pace:
         return f"{100 * self.share:3.0f} %  {self.speed / 1e6:.2f} Mpx/s  {left} left"
 
 
-def duration(seconds: float) -> str:
-    """``45 s``, ``3 min 20 s`` or ``2 h 05 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+def line_of(fields: Mapping[str, object]) -> str:
+    """``epoch 3  loss 0.412  iou land 0.93 water 0.81``: lists stay out of it."""
+    parts = []
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            parts.append(" ".join([name, *(f"{key} {_short(v)}" for key, v in value.items())]))
+        elif not isinstance(value, list):
+            parts.append(f"{name} {_short(value)}")
+    return "  ".join(parts)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 class Notes(Silence):
@@ -90,17 +96,25 @@ class Lines:
     def __init__(self, stream: TextIO, as_json: bool) -> None:
         self._stream, self._json = stream, as_json
         self._what, self._pace, self._told = "", Pace(0, 0), 0.0
+        self._figures = ""
 
     def note(self, text: str) -> None:
         self._write(f"note: {text}", {"event": "note", "text": text})
 
     def start(self, what: str, pixels: int, done: int) -> None:
         self._what, self._pace, self._told = what, Pace(pixels, done), time.monotonic()
+        self._figures = ""
 
     def advance(self, pixels: int) -> None:
         self._pace.advance(pixels)
         if time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
             self._tell()
+
+    def show(self, figures: str) -> None:
+        self._figures = figures
+
+    def record(self, fields: Mapping[str, object]) -> None:
+        self._write(line_of(fields), {"event": "record", **fields})
 
     def finish(self) -> None:
         self._tell()
@@ -114,8 +128,9 @@ class Lines:
             "total": pace.total,
             "pixels_per_second": round(pace.speed),
             "seconds_left": pace.seconds_left,
+            "figures": self._figures,
         }
-        self._write(f"{self._what}: {pace}", event)
+        self._write("  ".join([f"{self._what}: {pace}", self._figures]).rstrip(), event)
 
     def _write(self, text: str, event: dict[str, object]) -> None:
         self._stream.write((json.dumps(event) if self._json else text) + "\n")
@@ -127,7 +142,7 @@ class Bar:
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
-        self._pace = Pace(0, 0)
+        self._pace, self._figures = Pace(0, 0), ""
         self._progress: Progress | None = None
 
     def note(self, text: str) -> None:
@@ -135,7 +150,7 @@ class Bar:
         self._console.print(note, highlight=False, soft_wrap=True)
 
     def start(self, what: str, pixels: int, done: int) -> None:
-        self._pace = Pace(pixels, done)
+        self._pace, self._figures = Pace(pixels, done), ""
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -149,7 +164,14 @@ class Bar:
     def advance(self, pixels: int) -> None:
         self._pace.advance(pixels)
         if self._progress is not None:
-            self._progress.update(self._task, advance=pixels, pace=str(self._pace))
+            pace = "  ".join([str(self._pace), self._figures]).rstrip()
+            self._progress.update(self._task, advance=pixels, pace=pace)
+
+    def show(self, figures: str) -> None:
+        self._figures = figures
+
+    def record(self, fields: Mapping[str, object]) -> None:
+        self._console.print(line_of(fields), highlight=False, markup=False, soft_wrap=True)
 
     def finish(self) -> None:
         if self._progress is not None:

@@ -3,43 +3,74 @@
 Pure JAX: what a step does depends on its arguments alone. Images are in the card's unit, NaN where
 there is no data; labels are class indices, 255 where nothing is learnt. Forward, loss and
 augmentation are traced under strict dtype promotion; optax's update is not, as it needs promotion.
+
+A batch whose loss or gradient is not finite changes nothing: ``optax.apply_if_finite`` would keep
+weights and optimiser only, while the running statistics and the average took the damage, and after
+some such batches in a row it lets one through.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from geounet.card import NODATA
 from geounet.learn.augment import augment
 from geounet.learn.augment_settings import AugmentSettings
 from geounet.learn.loss_settings import LossSettings
 from geounet.learn.losses import log_probabilities, loss_of
-from geounet.learn.optimiser_settings import OptimiserSettings
+from geounet.learn.optimiser import has_updated, lengths_of, plateau_start, update_of
 from geounet.learn.train_settings import TrainSettings
 from geounet.unet import UNet
 
 Images = Float[Array, "tile row col band"]
 Labels = UInt8[Array, "tile row col"]
+PixelWeights = Float[Array, "tile row col"]
 Scaling = tuple[Float[Array, " band"], Float[Array, " band"]]
 
 
+class Batch(NamedTuple):
+    """Chips with their labels and, where the loss asks for them, weights of their pixels."""
+
+    images: Images
+    labels: Labels
+    weights: PixelWeights | None = None
+
+
+class Constants(NamedTuple):
+    """Arrays of the training set that no step changes: mean and deviation, weights of classes."""
+
+    scaling: Scaling
+    class_weights: Float[Array, " klass"] | None = None
+
+
 class Learner(NamedTuple):
-    """All that changes from step to step; ``averaged`` holds weights and running statistics."""
+    """All that changes from step to step; ``averaged`` holds weights and running statistics.
+
+    ``updates`` counts what the optimiser did: neither a skipped batch nor an accumulated one.
+    """
 
     weights: nnx.State
     running: nnx.State
     other: nnx.State
     optimiser: optax.OptState
+    plateau: optax.contrib.ReduceLROnPlateauState
     averaged: tuple[nnx.State, nnx.State]
-    step: Array
+    updates: Array
+
+
+class Outcome(NamedTuple):
+    """What a batch came to; it was skipped unless ``finite``."""
+
+    loss: Float[Array, ""]
+    finite: Bool[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -51,18 +82,22 @@ class Recipe:
     augment: AugmentSettings
     loss: LossSettings
     ema: float
+    precision: Literal["f32", "bf16"]
 
 
 def start(settings: TrainSettings, steps: int) -> tuple[Recipe, Learner]:
     """A network drawn from the seed, and what trains it; ``steps`` are those per epoch."""
-    network = UNet(settings.architecture, nnx.Rngs(settings.seed))
+    s, o = settings, settings.optimiser
+    network = UNet(s.architecture, nnx.Rngs(s.seed), s.network.remat)
     network.train()
     graph, *parts = nnx.split(network, nnx.Param, nnx.BatchStat, ...)
     weights, running, other = parts
-    update = _optimiser(settings.optimiser, *_lengths(settings, steps))
-    recipe = Recipe(graph, update, settings.augment, settings.loss, settings.optimiser.ema)
+    update = update_of(o, lengths_of(o, steps, s.epochs))
+    recipe = Recipe(graph, update, s.augment, s.loss, o.ema, s.precision)
     copied = jax.tree.map(jnp.copy, (weights, running))
-    learner = Learner(weights, running, other, update.init(weights), copied, jnp.int32(0))
+    learner = Learner(
+        weights, running, other, update.init(weights), plateau_start(o), copied, jnp.int32(0)
+    )
     return recipe, learner
 
 
@@ -71,34 +106,20 @@ def take_step(
     recipe: Recipe,
     learner: Learner,
     key: Key[Array, ""],
-    scaling: Scaling,
-    images: Images,
-    labels: Labels,
-) -> tuple[Learner, Float[Array, ""]]:
-    """The learner after one batch, and the batch's loss; the learner that is given is used up."""
+    constants: Constants,
+    batch: Batch,
+) -> tuple[Learner, Outcome]:
+    """The learner after one batch, and what came of it; the learner that is given is used up."""
     with jax.numpy_dtype_promotion("strict"):
-        images, labels = augment(key, images, labels, recipe.augment)
-        images, labels = _normalised(images, scaling), _with_data(images, labels)
-
-        def objective(weights: nnx.State) -> tuple[Array, tuple[nnx.State, nnx.State]]:
-            # ``copy``: the running statistics are updated inside, and must belong to this trace.
-            network = nnx.merge(recipe.graph, weights, learner.running, learner.other, copy=True)
-            loss = loss_of(network(images), labels, recipe.loss)
-            _, _, *updated = nnx.split(network, nnx.Param, nnx.BatchStat, ...)
-            return loss, (updated[0], updated[1])
-
-        (loss, (running, other)), slopes = jax.value_and_grad(objective, has_aux=True)(
-            learner.weights
-        )
+        loss, slopes, (running, other) = _slopes(recipe, learner, key, constants, batch)
+    finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(slopes))
     updates, optimiser = recipe.update.update(slopes, learner.optimiser, learner.weights)
+    updates = jax.tree.map(lambda u: u * learner.plateau.scale, updates)
     weights = optax.apply_updates(learner.weights, updates)
-    step = learner.step + 1
-    # Early averages must not remember the random start for as long as the decay alone would.
-    decay = jnp.minimum(recipe.ema, (step - 1) / (step + 9))
-    averaged = jax.tree.map(
-        lambda old, new: decay * old + (1 - decay) * new, learner.averaged, (weights, running)
-    )
-    return Learner(weights, running, other, optimiser, averaged, step), loss
+    after = learner._replace(weights=weights, running=running, other=other, optimiser=optimiser)
+    after = _averaged(after, has_updated(optimiser), recipe.ema)
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, learner)
+    return kept, Outcome(loss, finite)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -110,14 +131,19 @@ def classes_of(
     return log_probabilities(logits).argmax(axis=-1).astype(jnp.uint8)
 
 
-def _normalised(images: Images, scaling: Scaling) -> Images:
-    mean, std = (part[None, None, None, :] for part in scaling)
-    seen = jnp.isfinite(images).all(axis=-1, keepdims=True)
-    return jnp.where(seen, (images - mean) / std, jnp.zeros_like(images))
-
-
-def _with_data(images: Images, labels: Labels) -> Labels:
-    return jnp.where(jnp.isfinite(images).all(axis=-1), labels, jnp.uint8(NODATA))
+@partial(jax.jit, static_argnums=(0, 1))
+def examine(
+    graph: nnx.GraphDef[UNet],
+    loss: LossSettings,
+    state: nnx.State,
+    constants: Constants,
+    batch: Batch,
+) -> tuple[UInt8[Array, "tile row col"], Float[Array, ""]]:
+    """Classes of every pixel and the batch's loss, by a network in evaluation mode."""
+    logits = nnx.merge(graph, state)(_normalised(batch.images, constants.scaling))
+    labels = _with_data(batch.images, batch.labels)
+    classes = log_probabilities(logits).argmax(axis=-1).astype(jnp.uint8)
+    return classes, loss_of(logits, labels, loss, constants.class_weights)
 
 
 def network_of(recipe: Recipe, learner: Learner) -> UNet:
@@ -135,30 +161,49 @@ def key_of(seed: int, epoch: int, batch: int) -> Key[Array, ""]:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), epoch), batch)
 
 
-def schedule_of(settings: TrainSettings, steps: int) -> optax.Schedule:
-    """Learning rate by step: linear warm-up, then half a cosine; ``steps`` are those per epoch."""
-    return _schedule(settings.optimiser, *_lengths(settings, steps))
+def _slopes(
+    recipe: Recipe, learner: Learner, key: Key[Array, ""], constants: Constants, batch: Batch
+) -> tuple[Array, nnx.State, tuple[nnx.State, nnx.State]]:
+    """Loss, its gradient, and the network's state after the batch.
 
-
-def _lengths(settings: TrainSettings, steps: int) -> tuple[int, int]:
-    """Steps of the warm-up and of the whole run."""
-    total = settings.epochs * steps
-    return min(round(settings.optimiser.warmup_epochs * steps), total - 1), total
-
-
-def _schedule(o: OptimiserSettings, warmup: int, total: int) -> optax.Schedule:
-    rate = o.learning_rate
-    return optax.warmup_cosine_decay_schedule(rate / 10, rate, warmup, total, rate * o.final_rate)
-
-
-# Remembered, as an equal optimiser is the same object then, and its step is not compiled again.
-@lru_cache(maxsize=8)
-def _optimiser(o: OptimiserSettings, warmup: int, total: int) -> optax.GradientTransformation:
-    decay = o.weight_decay if o.kind == "adamw" else 0.0
-    # Biases and batch-norm parameters are vectors: pulling them to 0 only fights the data.
-    return optax.chain(
-        optax.clip_by_global_norm(o.clip_norm),
-        optax.scale_by_adam(),
-        optax.add_decayed_weights(decay, lambda tree: jax.tree.map(lambda x: x.ndim > 1, tree)),
-        optax.scale_by_learning_rate(_schedule(o, warmup, total)),
+    In bf16 the network computes in it; weights, statistics, loss and gradient stay in float32.
+    """
+    images, labels, pixel_weights = augment(
+        key, batch.images, batch.labels, recipe.augment, batch.weights, constants.scaling[0]
     )
+    labels = _with_data(images, labels)
+    dtype = jnp.bfloat16 if recipe.precision == "bf16" else jnp.float32
+    images = _normalised(images, constants.scaling).astype(dtype)
+
+    def objective(moved: nnx.State) -> tuple[Array, tuple[nnx.State, nnx.State]]:
+        # ``copy``: the running statistics are updated inside, and must belong to this trace.
+        network = nnx.merge(recipe.graph, moved, learner.running, learner.other, copy=True)
+        loss = loss_of(network(images), labels, recipe.loss, constants.class_weights, pixel_weights)
+        _, _, *updated = nnx.split(network, nnx.Param, nnx.BatchStat, ...)
+        return loss, (updated[0], updated[1])
+
+    (loss, states), slopes = jax.value_and_grad(objective, has_aux=True)(learner.weights)
+    return loss, slopes, states
+
+
+def _averaged(learner: Learner, updated: Array, ema: float) -> Learner:
+    """With the averages moved on, if the weights were."""
+    updates = learner.updates + updated
+    # Early averages must not remember the random start for as long as the decay alone would.
+    decay = jnp.where(updated, jnp.minimum(ema, (updates - 1) / (updates + 9)), 1.0)
+    averaged = jax.tree.map(
+        lambda old, new: decay * old + (1 - decay) * new,
+        learner.averaged,
+        (learner.weights, learner.running),
+    )
+    return learner._replace(averaged=averaged, updates=updates)
+
+
+def _normalised(images: Images, scaling: Scaling) -> Images:
+    mean, std = (part[None, None, None, :] for part in scaling)
+    seen = jnp.isfinite(images).all(axis=-1, keepdims=True)
+    return jnp.where(seen, (images - mean) / std, jnp.zeros_like(images))
+
+
+def _with_data(images: Images, labels: Labels) -> Labels:
+    return jnp.where(jnp.isfinite(images).all(axis=-1), labels, jnp.uint8(NODATA))

@@ -1,0 +1,114 @@
+"""One step after another on the devices, and the count of what they came to."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from geounet.errors import SettingsError
+from geounet.learn.border import border_weights
+from geounet.learn.chip_source import ChipSource
+from geounet.learn.devices import local_devices
+from geounet.learn.learner import Batch, Constants, Outcome, key_of, start, take_step
+from geounet.learn.losses import class_weights
+from geounet.learn.optimiser import lengths_of, plateau_after, rate_after
+from geounet.learn.records import Record
+from geounet.learn.standing import Standing, score_of
+from geounet.learn.train_settings import TrainSettings
+
+SKIPS_IN_A_ROW = 10
+"""So many batches in a row without a finite loss and gradient end the run."""
+
+
+class Stepper:
+    """The learner and its standing; ``settle`` brings the second up to the first."""
+
+    def __init__(self, settings: TrainSettings, data: ChipSource) -> None:
+        """A new learner, drawn from the seed.
+
+        Raises:
+            SettingsError: if the devices cannot share a batch, or the weights of classes do not
+                fit.
+        """
+        self._settings, self._data = settings, data
+        self.devices = local_devices(settings.batch)
+        weights = class_weights(data.class_counts, settings.loss)
+        scaling = (jnp.asarray(data.mean, jnp.float32), jnp.asarray(data.std, jnp.float32))
+        constants = Constants(scaling, None if weights is None else jnp.asarray(weights))
+        recipe, learner = start(settings, data.steps)
+        self.recipe, self.learner = recipe, self.devices.share(learner)
+        self.constants, self.standing = self.devices.share(constants), Standing()
+        self._pending: list[Outcome] = []
+        self._lap = 0.0
+
+    def read(self, which: tuple[int, int]) -> Batch:
+        """Batch i of an epoch, on the devices; made for reading threads."""
+        images, labels = self._data.batch(*which)
+        loss, weights = self._settings.loss, None
+        if loss.border:
+            weights = np.stack([border_weights(chip, loss) for chip in labels])
+        return Batch(*self.devices.divide((images, labels, weights)))
+
+    def begin(self) -> None:
+        """From here on time is spent on steps."""
+        self._lap = time.perf_counter()
+
+    def take(self, batch: Batch, waited: float) -> None:
+        """One step; the one before it is counted while the devices work on this one.
+
+        Raises:
+            SettingsError: if too many batches in a row were skipped.
+        """
+        standing = self.standing
+        key = key_of(self._settings.seed, standing.epoch, standing.index)
+        self.learner, outcome = take_step(self.recipe, self.learner, key, self.constants, batch)
+        waited += standing.waited
+        self.standing = replace(standing, index=standing.index + 1, waited=waited)
+        before, self._pending = self._pending, [outcome]
+        self._count(before)
+
+    def settle(self) -> None:
+        """Wait for the devices, and count what they did.
+
+        Raises:
+            SettingsError: if too many batches in a row were skipped.
+        """
+        before, self._pending = self._pending, []
+        self._count(before)
+
+    def end_epoch(self, record: Record) -> None:
+        """Go to the next epoch, at the rate that this one's score leaves."""
+        o, standing = self._settings.optimiser, self.standing
+        score = score_of(record, self._settings.watch)
+        plateau = plateau_after(o, self.learner.plateau, score)
+        self.learner = self.learner._replace(plateau=self.devices.share(plateau))
+        records = (*standing.records, dict(record))
+        self.standing = Standing(standing.epoch + 1, in_a_row=standing.in_a_row, records=records)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last update."""
+        s, updates = self._settings, int(self.learner.updates)
+        lengths = lengths_of(s.optimiser, self._data.steps, s.epochs)
+        return rate_after(s.optimiser, lengths, updates, self.learner.plateau.scale)
+
+    def _count(self, outcomes: list[Outcome]) -> None:
+        if not outcomes:
+            return
+        for outcome in outcomes:
+            loss, finite = jax.device_get(outcome)
+            self.standing = self.standing.after(float(loss), bool(finite))
+        now = time.perf_counter()
+        self.standing = replace(self.standing, seconds=self.standing.seconds + now - self._lap)
+        self._lap = now
+        s = self.standing
+        if s.in_a_row >= SKIPS_IN_A_ROW:
+            raise SettingsError(
+                f"epoch {s.epoch + 1}: {s.in_a_row} batches in a row had no finite loss or "
+                "gradient; lower optimiser.learning_rate "
+                f"(now {self._settings.optimiser.learning_rate}) or check the images' scale"
+            )
