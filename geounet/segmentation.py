@@ -17,6 +17,7 @@ from distributed import Client
 
 from geounet.engine import cluster, run
 from geounet.errors import GeounetError, InputError, InterruptedJobError, OutputError
+from geounet.fit import stretched
 from geounet.grid import Tile, shape_of
 from geounet.job import Job, open_job, refuse_difference
 from geounet.labelling import Work, label_tiles
@@ -74,7 +75,7 @@ def segment(
         earlier = job.earlier_fingerprint() if settings.resume else None
         finished = finished_job(out) if settings.resume and earlier is None else None
         before = earlier or (finished[0] if finished else {})
-        prepared = with_window_of(prepared, before)
+        prepared = _with_stretch(with_window_of(prepared, before), reporter)
         identity = fingerprint(prepared)
         if finished is not None:
             refuse_difference(out, before, identity)
@@ -119,6 +120,14 @@ def segment_all(
             raise
         except GeounetError as error:
             yield scene, error
+
+
+def _with_stretch(prepared: Prepared, reporter: Reporter) -> Prepared:
+    """Read the whole scene's percentiles, if the model asks for them."""
+    fitted = stretched(prepared.fit, prepared.model.card)
+    for note in fitted.notes[len(prepared.fit.notes) :]:
+        reporter.note(note)
+    return replace(prepared, fit=fitted)
 
 
 def _label(
