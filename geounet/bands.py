@@ -186,9 +186,13 @@ def _chosen(
     header: ReadHeader,
     notes: list[str],
 ) -> list[Band]:
-    """--band NAME=WHAT: a band number, a name or description, or a file with an optional :band."""
+    """--band NAME=WHAT: a band number, a name or description, or a file with an optional :band.
+
+    Numbers and names are those before any renaming, so that ``red=3`` and ``blue=1`` swap two.
+    """
+    own = list(bands)
     for name, what in options.bands.items():
-        found = _find(bands, what)
+        found = _find(own, what) or _find(bands, what)
         if found is None:
             layer = _layer_of(bands, name, what, product)
             band = _band(
@@ -196,8 +200,10 @@ def _chosen(
             )
             bands = [b for b in bands if b.name != name and not _same(b, band)] + [band]
             continue
-        renamed = replace(found, name=name, aliases=(*found.aliases, found.name))
-        bands = [renamed if b is found else b for b in bands if b is found or b.name != name]
+        now = next((b for b in bands if _same(b, found)), found)
+        renamed = replace(now, name=name, aliases=(*now.aliases, now.name))
+        bands = [renamed if _same(b, now) else b for b in bands if b.name != name or _same(b, now)]
+        bands += [] if renamed in bands else [renamed]
     return bands
 
 

@@ -160,7 +160,12 @@ def _warp_alike(
         nodata = np.nan
     settings: dict[str, object] = {"src_nodata": nodata, "nodata": nodata}
     if nodata is None:
-        settings = {"nodata": np.nan, "dtype": np.result_type(own, np.float32).name}
+        # Said, or rasterio takes the file's own number for no data after all.
+        settings = {
+            "src_nodata": None,
+            "nodata": np.nan,
+            "dtype": np.result_type(own, np.float32).name,
+        }
     with WarpedVRT(data, **settings, **_exactly(part, grid)) as warped:
         layers = np.zeros((len(indexes), *shape_of(window)), warped.dtypes[0])
         for block in _blocks(window, warped.block_shapes[0], grid.shape):

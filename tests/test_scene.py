@@ -335,6 +335,20 @@ def test_bands_are_named_by_number_description_or_file(folder, tmp_path):
         open_scene(file, SceneOptions(bands={"red": str(folder / "twenty.tif:9")}))
 
 
+@pytest.mark.parametrize("asked", [{"red": "3", "blue": "1"}, {"red": "blue", "blue": "red"}])
+def test_bands_swap_their_names(tmp_path, asked):
+    file = write(tmp_path / "a.tif", numbers((3, 8, 9)), descriptions=("red", "green", "blue"))
+    scene = open_scene(file, SceneOptions(bands=asked))
+    assert [b.index for b in scene.select(["blue", "green", "red"]).bands] == [1, 2, 3]
+
+
+def test_one_band_may_have_two_names(tmp_path):
+    scene = open_scene(
+        write(tmp_path / "a.tif", numbers((2, 8, 9))), SceneOptions(bands={"nir": "2", "b8a": "2"})
+    )
+    assert [b.index for b in scene.select(["nir", "b8a"]).bands] == [2, 2]
+
+
 def test_two_bands_of_one_name_keep_apart(tmp_path):
     file = write(tmp_path / "a.tif", numbers((3, 8, 9)), descriptions=("red", "nir", "Red"))
     assert [b.name for b in open_scene(file).bands] == ["red", "nir", "red_2"]
