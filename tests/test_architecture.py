@@ -15,6 +15,7 @@ CORE = {
     "learn.augment", "learn.block_index", "learn.border", "learn.geometry", "learn.ground",
     "learn.light", "learn.losses", "learn.metrics",
     "learn.sampling", "learn.optimiser", "learn.standing", "learn.chip_source",
+    "learn.boundary", "learn.calibration", "learn.intervals", "learn.scores",
     "learn.plots", "learn.plot_style",
 }  # fmt: skip
 SETTINGS = {
@@ -23,10 +24,11 @@ SETTINGS = {
     "learn.optimiser_settings", "learn.split_settings", "learn.train_settings",
 }  # fmt: skip
 FLOW = {
+    "learn.evaluation", "learn.evaluation_report", "learn.scoring",
     "doctor", "engine", "fit", "scene_histogram", "forward", "labelling", "outputs", "planning", "preparation",
     "scene_preview", "segmentation", "stop", "vectorization", "learn.counting", "learn.learner", "learn.training",
     "learn.training_data", "learn.loop", "learn.stepper", "learn.devices", "learn.identity",
-    "learn.prefetch", "learn.validation",
+    "learn.prefetch", "learn.validation", "learn.training_report",
 }  # fmt: skip
 TOP = {"cli", "commands", "progress"}
 RANK = {

@@ -7,6 +7,7 @@ import io
 import re
 from html.parser import HTMLParser
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,8 +23,9 @@ from geounet.learn.report_page import Training, best_epoch, write_training_repor
 from geounet.learn.report_parts import duration, in_line
 from geounet.learn.sample_plot import Example, draw_examples, pick_examples, seen
 from geounet.learn.train_settings import TrainSettings
+from geounet.learn.training_report import examples_of, parameter_count
 from geounet.style import default_colour, rgb
-from tests.nets import architecture, card_of
+from tests.nets import architecture, card_of, random_net
 
 EVIL = '<script>alert("1")</script> & $x^2$'
 VOID = {"meta", "img"}
@@ -289,3 +291,28 @@ def test_the_scores_shown_are_those_of_the_weights_that_are_kept(tmp_path):
     text = write_training_report(tmp_path, made(records=records, kept=1))[-1].read_text()
     assert "<dd>0.812</dd>" in text
     assert "<dd>epoch 1</dd>" in text
+
+
+def test_the_examples_of_a_training_are_what_its_network_makes_of_the_chips():
+    network = random_net(architecture(depth=1, base_filters=2, bands=2, outputs=3))
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(5, 8, 8, 2)).astype(np.float32)
+    images[3, :2] = np.nan
+    logits = np.asarray(network(jnp.nan_to_num(images)))
+    chips = [
+        (image, (logits[k].argmax(-1) + k % 2).astype(np.uint8) % 3)
+        for k, image in enumerate(images)
+    ]
+    scaling = (jnp.zeros(2), jnp.ones(2))
+    found = examples_of(network, scaling, chips, classes=3, count=9)
+    assert len(found) == 5
+    right = [(e.predicted == e.labels)[np.isfinite(e.image).all(-1)].mean() for e in found]
+    assert right == [0, 0, 1, 1, 1]
+    hidden = next(e for e in found if np.isnan(e.image).any())
+    assert (hidden.predicted[:2] == NODATA).all()
+    assert examples_of(network, scaling, [], classes=3) == ()
+
+
+def test_the_parameters_of_a_network_are_counted():
+    arch = architecture(depth=1, base_filters=2, bands=2, outputs=3)
+    assert parameter_count(random_net(arch)) == 38 + 38 + 76 + 148 + 34 + 74 + 38 + 9

@@ -28,6 +28,9 @@ from geounet.learn.sample_plot import Example, draw_examples
 from geounet.learn.train_settings import TrainSettings, to_yaml
 
 Record = Mapping[str, Any]
+PICTURES = ("learning.png", "predictions.png", "confusion.png")
+REPORT_FILES = (*PICTURES, "report.html")
+"""What `write_training_report` may leave in its folder."""
 
 
 @dataclass(frozen=True)

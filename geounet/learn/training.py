@@ -27,9 +27,11 @@ from geounet.learn.identity import WITHOUT_EFFECT
 from geounet.learn.learner import Scaling, classes_of
 from geounet.learn.loop import Fitted, check, fit
 from geounet.learn.records import EVENTS, METRICS, Record, read_records, require_tensorboard
+from geounet.learn.report_page import REPORT_FILES
 from geounet.learn.standing import best_of
 from geounet.learn.train_settings import TrainSettings, load_settings, to_yaml
 from geounet.learn.training_data import TrainingData, load_training_data
+from geounet.learn.training_report import report_training
 from geounet.model_file import load_card, save_model
 from geounet.reporting import Reporter, Silence
 from geounet.stop import stop_on_signals
@@ -60,7 +62,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
 ) -> TrainResult:
-    """Learn from ``settings.data``; ``out`` gets model.safetensors, metrics.jsonl, config.yaml.
+    """Learn from ``settings.data``; ``out`` gets the model, its metrics, settings and report.
 
     Args:
         settings: everything that decides the result.
@@ -93,6 +95,7 @@ def train(
         with stop_on_signals() as stop:
             fitted = fit(settings, data, out, reporter=reporter, stop=stop, resume=resume)
         card = save_model(out / MODEL, fitted.network, _card(settings, data, fitted))
+        report_training(out, settings, data, fitted, card)
     return _result(out, card, fitted.records, settings)
 
 
@@ -136,7 +139,7 @@ def _folder(out: Path, overwrite: bool, resume: bool) -> Iterator[bool]:
 
 
 def _remove(out: Path, checkpoints: Path) -> None:
-    for name in (MODEL, METRICS, CONFIG):
+    for name in (MODEL, METRICS, CONFIG, *REPORT_FILES):
         (out / name).unlink(missing_ok=True)
     for folder in (checkpoints, out / EVENTS):
         shutil.rmtree(folder, ignore_errors=True)
