@@ -18,12 +18,13 @@ import numpy as np
 from flax import nnx
 
 from geounet.atomic import write_bytes
-from geounet.card import ModelCard
+from geounet.card import ModelCard, Stretch
 from geounet.errors import OutputError
 from geounet.job import WORK, hold, refuse_difference, refuse_link
 from geounet.learn import metrics
 from geounet.learn.chip_source import Chip
 from geounet.learn.identity import WITHOUT_EFFECT
+from geounet.learn.labelled import shared_scaling
 from geounet.learn.learner import Scaling, classes_of
 from geounet.learn.loop import Fitted, check, fit
 from geounet.learn.records import EVENTS, METRICS, Record, read_records, require_tensorboard
@@ -184,6 +185,7 @@ def _epoch_kept(records: Sequence[Record], settings: TrainSettings) -> int:
 
 def _card(settings: TrainSettings, data: TrainingData, fitted: Fitted) -> ModelCard:
     s = settings
+    scale, offset = shared_scaling(data.scenes)
     shared = s.model_dump(
         include={"name", "summary", "level", "unit", "pixel_size", "training_data"}
     )
@@ -193,14 +195,26 @@ def _card(settings: TrainSettings, data: TrainingData, fitted: Fitted) -> ModelC
         classes=s.classes,
         architecture=s.architecture,
         bands=tuple(s.data.bands),
-        scale=s.data.scale or 1.0,
-        offset=s.data.offset or 0.0,
+        scale=scale,
+        offset=offset,
         mean=data.mean,
         std=data.std,
+        stretch=_stretch_of(s, data),
         reach=reach(s.architecture),
         training_command="geounet train config.yaml OUT",
         accuracy=_accuracy(s, fitted.records[fitted.epoch - 1]),
     )
+
+
+def _stretch_of(settings: TrainSettings, data: TrainingData) -> Stretch | None:
+    """The display stretch, and what the percentiles are on average in the scenes."""
+    s = settings.data.stretch
+    if s is None:
+        return None
+    numbers = np.mean([scene.bounds for scene in data.scenes], axis=0)
+    display = numbers * (settings.data.scale or 1.0) + (settings.data.offset or 0.0)
+    pairs = tuple((float(low), float(high)) for low, high in display)
+    return Stretch(low=s.low, high=s.high, display=pairs)
 
 
 def _accuracy(settings: TrainSettings, record: Record) -> dict[str, str]:
