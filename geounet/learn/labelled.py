@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
@@ -13,12 +15,14 @@ from geounet.card import NODATA, LandClass
 from geounet.errors import InputError, SettingsError
 from geounet.grid import Grid, Window
 from geounet.learn.data_settings import DataSettings
-from geounet.learn.label_coding import Coding, coding_of
+from geounet.learn.label_coding import Coding, coding_of, some
 from geounet.learn.label_features import burnt, features_on
 from geounet.learn.label_raster import RasterLabels, open_raster_labels
 from geounet.learn.label_vector import VectorLabels, is_vector, open_vector_labels
 from geounet.learn.sources import find_pairs
+from geounet.locations import shown
 from geounet.scene import Scene, open_scene
+from geounet.stretch import Bounds, to_unit
 
 Image = Float32[np.ndarray, "row col band"]
 Labels = UInt8[np.ndarray, "row col"]
@@ -28,8 +32,10 @@ Labels = UInt8[np.ndarray, "row col"]
 class LabelledScene:
     """An image and its labels on one grid; it holds no open file, so any process may have it.
 
-    ``row`` is its line of the table. ``notes`` are things to tell the user. As with a scene,
-    ``labelled.read(window)`` is the window of ``labelled.read(labelled.grid.whole)``.
+    ``row`` is its line of the table. ``notes`` are things to tell the user. With ``bounds``, the
+    numbers of each band at the two percentiles of a display stretch, images have every band twice:
+    its values, then its places between the two. As with a scene, ``labelled.read(window)`` is the
+    window of ``labelled.read(labelled.grid.whole)``.
     """
 
     name: str
@@ -38,6 +44,7 @@ class LabelledScene:
     coding: Coding
     row: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    bounds: Bounds = ()
 
     @property
     def grid(self) -> Grid:
@@ -50,12 +57,14 @@ class LabelledScene:
 
     @property
     def scale(self) -> tuple[float, ...]:
-        """Per band: ``number * scale + offset`` is in the card's unit."""
-        return tuple(1.0 if b.scale is None else b.scale for b in self.scene.bands)
+        """Per band of ``read``: ``number * scale + offset`` is in the card's unit."""
+        values = (1.0 if b.scale is None else b.scale for b in self.scene.bands)
+        return (*values, *(to_unit(*pair)[0] for pair in self.bounds))
 
     @property
     def offset(self) -> tuple[float, ...]:
-        return tuple(0.0 if b.offset is None else b.offset for b in self.scene.bands)
+        values = (0.0 if b.offset is None else b.offset for b in self.scene.bands)
+        return (*values, *(to_unit(*pair)[1] for pair in self.bounds))
 
     def read(self, window: Window) -> tuple[Image, Labels]:
         """The image in the card's unit, NaN where it has no data; labels, 255 there and elsewhere.
@@ -65,6 +74,7 @@ class LabelledScene:
         """
         pixels = self.scene.read(window)
         image = pixels.bands.astype(np.float32)
+        image = np.concatenate([image, image], axis=-1) if self.bounds else image
         image = image * np.array(self.scale, np.float32) + np.array(self.offset, np.float32)
         image[~pixels.valid] = np.nan
         return image, np.where(pixels.valid, self.labels(window), np.uint8(NODATA))
@@ -105,9 +115,25 @@ def open_labelled(data: DataSettings, classes: Sequence[LandClass]) -> tuple[Lab
             notes = (*notes, *features_on(source, scene.grid))
         else:
             source, notes = open_raster_labels(pair.label, scene.grid, data, classes)
-        notes = (*scene.notes, *notes, *_scaling_note(scene))
+        notes = (*_own_notes(scene), *notes, *_scaling_note(scene))
         scenes.append(LabelledScene(pair.name, scene, source, coding, pair.row, notes))
     return tuple(scenes)
+
+
+def shared_scaling(scenes: Sequence[LabelledScene]) -> tuple[float, float]:
+    """The scale and offset that all bands share, for the card; else 1 and 0, the unit itself.
+
+    A map of numbers without scaling takes the card's, and so reads them as training did.
+    """
+    pairs = {pair for s in scenes for pair in zip(s.scale, s.offset, strict=True)}
+    return pairs.pop() if len(pairs) == 1 else (1.0, 0.0)
+
+
+def _own_notes(scene: Scene) -> list[str]:
+    """The image's notes without its file name: said of many images they are one text."""
+    names = {Path(shown(file)).name for file in scene.files}
+    pairs = ((note, *note.partition(": ")[::2]) for note in scene.notes)
+    return [rest if head in names else note for note, head, rest in pairs]
 
 
 def _scaling_note(scene: Scene) -> tuple[str, ...]:
@@ -121,28 +147,40 @@ def _scene(image: str, data: DataSettings) -> Scene:
     """The image with the card's bands, in the card's order.
 
     Raises:
-        InputError: naming the band that it lacks.
+        InputError: if it cannot be opened, or lacks a band.
+        SettingsError: if another option does not fit it.
     """
     options = data.scene_options
     try:
-        scene = open_scene(image, options, patches=True)
+        return open_scene(image, options, patches=True).select(list(data.bands))
+    except InputError as error:
+        raise InputError(_for_training(error)) from error
     except SettingsError as error:
-        # Without the bands it opens: they are what does not fit, and the files decide that.
-        plain = open_scene(image, options.model_copy(update={"bands": {}}), patches=True)
-        _refuse_bands(plain, data, error)
-        raise
-    return scene.select(list(data.bands))
+        # If it opens without the bands, they are what does not fit, and the files decide that.
+        try:
+            plain = open_scene(image, options.model_copy(update={"bands": {}}), patches=True)
+        except SettingsError:
+            raise SettingsError(_for_training(error)) from error
+        raise InputError(_wrong_band(plain, data)) from error
 
 
-def _refuse_bands(scene: Scene, data: DataSettings, error: SettingsError) -> None:
-    have = ", ".join(f"{b.index} {b.name}" for b in scene.bands)
-    channels = {b.index for b in scene.bands}
-    for name, channel in data.bands.items():
-        if isinstance(channel, int) and channel not in channels:
-            raise InputError(
-                f"{scene.bands[0].raster.shown}: has no channel {channel} for {name}; it has "
-                f"{have}; correct data.bands"
-            ) from error
-    raise InputError(
-        f"{scene.bands[0].raster.shown}: data.bands does not fit it, which has {have} ({error})"
-    ) from error
+def _for_training(error: Exception) -> str:
+    """The message, with the fields of ``data`` that stand for the flags that it names."""
+    flags = re.findall(r"--([a-z]+(?:-[a-z]+)*)", str(error))
+    fields = ({"band": "bands"}.get(f, f).replace("-", "_") for f in flags)
+    known = list(dict.fromkeys(f"data.{f}" for f in fields if f in DataSettings.model_fields))
+    return f"{error} (in a training file: {', '.join(known)})" if known else str(error)
+
+
+def _wrong_band(scene: Scene, data: DataSettings) -> str:
+    """Which of ``data.bands`` the image has not."""
+    files = {b.file for b in scene.bands}
+    have = ", ".join(f"{b.index} {b.name}" if len(files) == 1 else b.name for b in scene.bands)
+    numbers = {str(b.index) for b in scene.bands if len(files) == 1}
+    wrong = [
+        f"{'channel' if str(channel).isdecimal() else 'band'} {channel} for {name}"
+        for name, channel in data.bands.items()
+        if str(channel) not in numbers and not any(b.answers_to(str(channel)) for b in scene.bands)
+    ]
+    file = scene.bands[0].raster.shown if len(files) == 1 else scene.name
+    return f"{file}: has no {some(wrong)}, only {have}; correct data.bands"
