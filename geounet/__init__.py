@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geounet.learn.evaluate_settings import EvaluateSettings
+    from geounet.learn.evaluation import evaluate
     from geounet.learn.train_settings import TrainSettings, load_settings
     from geounet.learn.training import train
     from geounet.model_file import load_model
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
     from geounet.vectorization import vectorize
 
 _HOME = {
+    "EvaluateSettings": "learn.evaluate_settings",
     "SceneOptions": "scene_options",
     "SegmentSettings": "settings",
     "TrainSettings": "learn.train_settings",
     "VectorSettings": "vector_settings",
+    "evaluate": "learn.evaluation",
     "load_model": "model_file",
     "load_settings": "learn.train_settings",
     "open_scene": "scene",
@@ -34,10 +38,12 @@ _HOME = {
 }
 
 __all__ = [
+    "EvaluateSettings",
     "SceneOptions",
     "SegmentSettings",
     "TrainSettings",
     "VectorSettings",
+    "evaluate",
     "load_model",
     "load_settings",
     "open_scene",

@@ -17,6 +17,7 @@ COMMANDS = {
     "segment": "Map one or more scenes: mask.tif, polygons and report.json in OUT.",
     "vectorize": "Turn a class raster into polygons.",
     "train": "Train a model on labelled rasters.",
+    "evaluate": "Score a model against labels: IoU, F1, boundaries, calibration, with intervals.",
     "inspect": "What geounet sees in a scene: grid, bands, scaling, masks.",
     "doctor": "Versions, devices and settings of this installation.",
     "demo": "Map water on a small Sentinel-2 scene that comes with geounet.",

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from cyclopts import Parameter
 
 from geounet.errors import GeounetError, PartialError, SettingsError
+from geounet.learn.evaluate_settings import EvaluateSettings
 from geounet.scene_options import SceneOptions
 from geounet.settings import SegmentSettings
 from geounet.vector_settings import VectorSettings
 
 if TYPE_CHECKING:
+    from geounet.learn.evaluation_report import Evaluation
     from geounet.outputs import Results
     from geounet.reporting import Reporter
 
@@ -97,6 +99,26 @@ def train(
     run_train(settings, Path(out), reporter=_reporter(talk), overwrite=overwrite, resume=resume)
     if not talk.quiet:
         print(f"{Path(out) / 'model.safetensors'}")
+
+
+def evaluate(
+    model: Annotated[str, Parameter(help="name of a shipped model, or a .safetensors file")],
+    config: Annotated[str, Parameter(help="YAML file of a training: data, classes, split")],
+    out: Annotated[str, Parameter(help="folder for evaluation.json, scenes.csv and pictures")],
+    data: Annotated[
+        str | None, Parameter(help="folder of the data, over the config's root")
+    ] = None,
+    settings: Annotated[EvaluateSettings, Flat] = EvaluateSettings(),
+    talk: Talking = Talk(),
+) -> None:
+    """Score a model against labels, scene by scene and with intervals; a table on stdout."""
+    from geounet.learn.evaluation import evaluate as run_evaluate
+    from geounet.learn.train_settings import load_settings
+
+    training = load_settings(Path(config), Path(data) if data else None)
+    found = run_evaluate(model, training, Path(out), settings, _reporter(talk))
+    if not talk.quiet:
+        _print_scores(found)
 
 
 def list_models() -> None:
@@ -217,6 +239,37 @@ def _print_results(results: Results) -> None:
     console.print("areas: pixel count, no accuracy assessment")
     for path in results.files:
         console.print(f"  {path}", soft_wrap=True)
+
+
+def _print_scores(found: Evaluation) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=None, box=None, pad_edge=False)
+    shown = ("iou", "f1", "precision", "recall", "boundary_f1")
+    for heading in ("class", "pixels", *shown):
+        justify: Literal["left", "right"] = "left" if heading == "class" else "right"
+        table.add_column(heading.replace("_", " "), justify=justify)
+    for row in found.report["classes"]:
+        scores = [_with_interval(row[name]) for name in shown]
+        table.add_row(Text(row["name"]), f"{row['pixels']:,}", *scores)
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    for name, score in found.report["overall"].items():
+        console.print(f"{name.replace('_', ' ')}: {_with_interval(score)}", soft_wrap=True)
+    spread = found.report["intervals"]
+    over = f"{spread['groups']} groups by {spread['over']}"
+    console.print(f"{found.part}: {found.report['pixels']:,} pixels; 95 % intervals over {over}")
+    for path in found.files:
+        console.print(f"  {path}", soft_wrap=True)
+
+
+def _with_interval(score: dict[str, float | None]) -> str:
+    value, low, high = score["value"], score["low"], score["high"]
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if low is None else f"{value:.3f} ({low:.3f}–{high:.3f})"
 
 
 def _reporter(talk: Talk) -> Reporter:

@@ -82,6 +82,17 @@ def save_model(
     return signed
 
 
+def save_with_card(source: Path, target: Path, card: ModelCard) -> ModelCard:
+    """Write the tensors of ``source``, as they are, with another card; returns it with its hash."""
+    with _open(source) as file:
+        _check_header(source, file, card.architecture)
+        tensors: Tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    bare = card.model_copy(update={"sha256": ""})
+    signed = bare.model_copy(update={"sha256": _digest(bare, tensors)})
+    write_bytes(target, save(tensors, metadata={METADATA_KEY: _canonical(signed)}))
+    return signed
+
+
 def load_card(path: Path) -> ModelCard:
     """The card alone, validated but with no tensor read; for lists and checks."""
     with _open(path) as file:

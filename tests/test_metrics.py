@@ -63,3 +63,22 @@ def test_a_missed_class_scores_zero_not_nan():
     assert metrics.iou(confusion)[1] == 0
     assert metrics.recall(confusion)[1] == 0
     assert np.isnan(metrics.precision(confusion)[1])
+
+
+SCORES = [metrics.iou, metrics.f1, metrics.precision, metrics.recall, metrics.accuracy]
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_a_stack_of_matrices_is_scored_one_by_one(score):
+    stack = np.random.default_rng(0).integers(0, 5, (6, 3, 3))
+    stack[0, 2] = stack[0, :, 2] = 0
+    stack[1] = 0
+    np.testing.assert_array_equal(score(stack), [score(one) for one in stack])
+
+
+def test_accuracy_and_macro_means():
+    confusion = np.array([[6, 2, 0], [0, 2, 0], [0, 0, 0]])
+    assert metrics.accuracy(confusion) == 0.8
+    np.testing.assert_allclose(metrics.macro(metrics.iou(confusion)), (6 / 8 + 2 / 4) / 2)
+    assert np.isnan(metrics.accuracy(np.zeros((2, 2), int)))
+    assert np.isnan(metrics.macro(np.full(2, np.nan)))
