@@ -242,7 +242,7 @@ def test_edges_that_touch_pass_and_half_a_pixel_does_not(tmp_path, shift, overla
     put_scene(tmp_path, "left", (20, 30))
     put_scene(tmp_path, "right", (20, 30), corner=(CORNER[0] + shift, CORNER[1]))
     if overlaps:
-        with pytest.raises(InputError, match="overlap: 1.67 % .* about 10 pixels"):
+        with pytest.raises(InputError, match=r"overlap: 1\.67 % .* about 10 pixels"):
             leaks(tmp_path, {"scenes": ["right"]})
     else:
         assert leaks(tmp_path, {"scenes": ["right"]}) == ()

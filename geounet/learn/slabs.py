@@ -40,10 +40,7 @@ class Slabs:
     def meeting(self, window: Window) -> list[Window]:
         """The slabs that share pixels with ``window``."""
         rows, cols = (
-            [
-                slice(start, min(start + size, length))
-                for start in range(max(span.start, 0) // size * size, min(span.stop, length), size)
-            ]
+            [slice(start, min(start + size, length)) for start in _starts(span, length, size)]
             for span, length, size in zip(window, self.shape, self.size, strict=True)
         )
         return list(product(rows, cols))
@@ -52,7 +49,7 @@ class Slabs:
 def slabs_of(labelled: LabelledScene, side: int) -> Slabs:
     """Slabs of whole blocks, at least ``side`` pixels each way where the scene is."""
     shape = labelled.grid.shape
-    pixel_bytes = 4 * len(labelled.scene.bands) + 1
+    pixel_bytes = 4 * len(labelled.scale) + 1
     return Slabs(shape, _size(shape, _block(labelled.scene), side, pixel_bytes))
 
 
@@ -72,7 +69,7 @@ class Reader:
 
     def read(self, chip: Chip) -> tuple[Image, Labels]:
         """The chip's bands and labels: NaN and 255 outside the scene, 255 outside ``keep``."""
-        window, bands = chip.window, len(self._scenes[chip.scene].scene.bands)
+        window, bands = chip.window, len(self._scenes[chip.scene].scale)
         image = np.full((*shape_of(window), bands), np.nan, np.float32)
         for slab in self._slabs[chip.scene].meeting(window):
             common = intersect(slab, window)
@@ -104,6 +101,12 @@ class Reader:
                 self._room -= size
                 self._kept[key] = read
             return self._kept.get(key, read)
+
+
+def _starts(span: slice, length: int, size: int) -> range:
+    """Where the parts of ``size`` begin that share pixels with ``span``, along one axis."""
+    first, end = max(span.start, 0), min(span.stop, length)
+    return range(first // size * size, end, size) if first < end else range(0)
 
 
 def _block(scene: Scene) -> tuple[int, int]:
