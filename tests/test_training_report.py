@@ -17,6 +17,7 @@ from PIL import Image
 from geounet import page
 from geounet.card import NODATA, LandClass
 from geounet.errors import OutputError
+from geounet.learn.evaluation_page import evaluation_page
 from geounet.learn.plot_style import apart, compact, on_white, percent
 from geounet.learn.plots import draw_confusion, draw_curves, draw_reliability
 from geounet.learn.report_page import Training, best_epoch, write_training_report
@@ -316,3 +317,44 @@ def test_the_examples_of_a_training_are_what_its_network_makes_of_the_chips():
 def test_the_parameters_of_a_network_are_counted():
     arch = architecture(depth=1, base_filters=2, bands=2, outputs=3)
     assert parameter_count(random_net(arch)) == 38 + 38 + 76 + 148 + 34 + 74 + 38 + 9
+
+
+def evaluated(groups=3):
+    measure = {"value": 0.871, "low": 0.842, "high": 0.899}
+    alone = {"value": 0.5, "low": None, "high": None}
+    scores = dict.fromkeys(("iou", "f1", "precision", "recall"), measure) | {"boundary_f1": alone}
+    rows = {f"place {k} {EVIL}": {"pixels": 10 * k, "macro_iou": k / 10} for k in range(groups)}
+    return {
+        "split": "validation",
+        "pixels": 12_345,
+        "overall": {"macro_iou": measure, "expected_calibration_error": alone},
+        "classes": [
+            {"value": 2 * k, "name": f"class {k}", "pixels": 5, **scores} for k in range(3)
+        ],
+        "intervals": {"level": 0.95, "over": "place", "groups": groups, "draws": 99, "seed": 0},
+        "boundary_tolerance_px": 2,
+        "confusion": {"rows": "truth", "counts": [[5, 1, 0], [0, 9, 0], [0, 0, 7]]},
+        "reliability": [
+            {"above": 0.9, "up_to": 1.0, "pixels": 22, "confidence": 0.95, "accuracy": 0.9}
+        ],
+        "groups": rows | {"empty": {"pixels": 0, "macro_iou": None}},
+        "notes": [EVIL],
+    }
+
+
+def test_the_page_of_an_evaluation_has_every_score_with_its_interval(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_bytes(evaluation_page(evaluated(), made().card))
+    reader = read(path)
+    assert len(reader.images) == 2
+    text = path.read_text()
+    assert "0.871 (0.842 to 0.899)" in text
+    assert "<td>0.500</td>" in text
+    assert "over 3 groups (by place)" in text
+    assert "12,345" in text
+    order = [text.index(f"place {k} ") for k in range(3)] + [text.rindex(">empty<")]
+    assert order == sorted(order)
+
+
+def test_an_evaluation_of_one_group_says_why_it_has_no_intervals():
+    assert b"one group only" in evaluation_page(evaluated(groups=1), made().card)
