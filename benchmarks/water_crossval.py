@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -24,12 +24,14 @@ import numpy as np
 
 from geounet.atomic import write_bytes
 from geounet.learn import metrics
-from geounet.learn.chips import Chip, find_chips, split_chips
-from geounet.learn.data_settings import Selection
-from geounet.learn.samples import Samples
+from geounet.learn.samples import Chips
+from geounet.learn.split_settings import SplitSettings
+from geounet.learn.splits import each_fold
 from geounet.learn.train_settings import TrainSettings, load_settings
 from geounet.learn.training import confusions, train
+from geounet.learn.training_data import load_training_data
 from geounet.model_file import load_model, save_model
+from geounet.reporting import Silence
 
 FOLDS = 5
 DRAWS = 10_000
@@ -38,46 +40,40 @@ MODEL = "U-Net `water`"
 INDICES = {"MNDWI > 0": "swir1", "NDWI > 0": "nir"}
 
 
-def folds_of(chips: list[Chip]) -> list[tuple[str, ...]]:
-    """Places to folds: the largest place first, always into the smallest fold."""
-    sizes: dict[str, int] = {}
-    for chip in chips:
-        sizes[chip.row["place"]] = sizes.get(chip.row["place"], 0) + 1
-    folds: list[list[str]] = [[] for _ in range(FOLDS)]
-    filled = [0] * FOLDS
-    for place in sorted(sizes, key=lambda name: (-sizes[name], name)):
-        smallest = filled.index(min(filled))
-        folds[smallest].append(place)
-        filled[smallest] += sizes[place]
-    return [tuple(fold) for fold in folds]
+class Printed(Silence):
+    """Prints the record of each epoch."""
+
+    def record(self, fields: Mapping[str, object]) -> None:
+        print(json.dumps(fields), flush=True)
 
 
-def run_fold(settings: TrainSettings, places: tuple[str, ...], out: Path) -> dict[str, list]:
+def folds_of(settings: TrainSettings) -> tuple[TrainSettings, ...]:
+    """The settings of each fold: places are kept together."""
+    split = SplitSettings(folds=FOLDS, by="column", column="place")
+    data = settings.data.model_copy(update={"validation": split})
+    return each_fold(settings.model_copy(update={"data": data}))
+
+
+def run_fold(settings: TrainSettings, out: Path) -> dict[str, list]:
     """Out-of-fold confusion matrices of each patch, by the network and by the indices."""
     result = out / "result.json"
     if result.exists():
         return json.loads(result.read_text())
-    selection = Selection(column="place", values=places)
-    data = settings.data.model_copy(update={"validation": selection})
-    trained = train(
-        settings.model_copy(update={"data": data}),
-        out,
-        report=lambda record: print(json.dumps(record), flush=True),
-        overwrite=True,
-    )
-    _, held = split_chips(find_chips(data, settings.chip), selection)
-    samples = Samples(held, data, settings.classes, settings.chip, settings.cache_mb)
+    trained = train(settings, out, reporter=Printed(), overwrite=True)
+    data = load_training_data(settings)
     model = load_model(trained.model)
     scaling = (jnp.float32(model.card.mean), jnp.float32(model.card.std))
-    found = {MODEL: confusions(model.network, scaling, samples, 2)}
-    found |= {name: by_index(samples, list(data.bands), band) for name, band in INDICES.items()}
+    found = {MODEL: confusions(model.network, scaling, data.validation, 2)}
+    bands = list(settings.data.bands)
+    found |= {name: by_index(data.validation, bands, band) for name, band in INDICES.items()}
     fields = {name: matrices.tolist() for name, matrices in found.items()}
-    fields |= {"stem": [c.stem for c in held], "place": [c.row["place"] for c in held]}
+    patches = [data.scenes[place.scene] for place in data.validation.places]
+    fields |= {"stem": [p.name for p in patches], "place": [p.row["place"] for p in patches]}
     write_bytes(result, json.dumps(fields).encode())
     return fields
 
 
-def by_index(samples: Samples, bands: list[str], other: str) -> np.ndarray:
+def by_index(samples: Chips, bands: list[str], other: str) -> np.ndarray:
     """(green − other) / (green + other) > 0 is water; where it is undefined, land."""
     found = []
     for image, labels in (samples[i] for i in range(len(samples))):
@@ -155,12 +151,7 @@ def table(rows: dict[str, dict[str, float]], folds: list[dict[str, list]]) -> st
 
 def ship(settings: TrainSettings, row: dict[str, float], out: Path, folder: Path) -> None:
     """Train on every patch, and write the model with the cross-validated accuracy on its card."""
-    trained = train(
-        settings,
-        out,
-        report=lambda record: print(json.dumps(record), flush=True),
-        overwrite=True,
-    )
+    trained = train(settings, out, reporter=Printed(), overwrite=True)
     model = load_model(trained.model)
     accuracy = (
         f"{row['iou']:.3f} (95 % interval {row['low']:.3f} to {row['high']:.3f}): pooled over "
@@ -183,10 +174,10 @@ def main() -> None:
     parser.add_argument("--ship", type=Path, help="folder for the model trained on everything")
     args = parser.parse_args()
     settings = load_settings(CONFIG, args.data)
-    chips = find_chips(settings.data, settings.chip)
-    folds = []
-    for number, places in enumerate(folds_of(chips), 1):
-        folds.append(run_fold(settings, places, args.out / f"fold{number}"))
+    folds = [
+        run_fold(fold, args.out / f"fold{number}")
+        for number, fold in enumerate(folds_of(settings), 1)
+    ]
     rows = summarise(folds)
     write_bytes(args.out / "accuracy.json", json.dumps(rows, indent=1).encode())
     print(table(rows, folds))
