@@ -112,6 +112,11 @@ def class_label(name: str, colour: str) -> Markup:
     return Markup(swatch + _safe(name))
 
 
+def with_range(value: str, extent: str) -> Markup:
+    """A number, and in small type below it the range that it is good for."""
+    return Markup(f'{_safe(value)} <span class="range">{_safe(extent)}</span>')
+
+
 def _table(kind: str, caption: str, body: str) -> Markup:
     # The box scrolls instead of the page, and its caption stays; a tab index lets keys reach it.
     title = _safe(caption)

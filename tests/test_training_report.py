@@ -348,7 +348,7 @@ def test_the_page_of_an_evaluation_has_every_score_with_its_interval(tmp_path):
     reader = read(path)
     assert len(reader.images) == 2
     text = path.read_text()
-    assert "0.871 (0.842 to 0.899)" in text
+    assert '0.871 <span class="range">0.842 to 0.899</span>' in text
     assert "<td>0.500</td>" in text
     assert "over 3 groups (by place)" in text
     assert "12,345" in text

@@ -51,13 +51,12 @@ def evaluation_page(report: Report, card: ModelCard) -> bytes:
     return page.page(f"Evaluation of {card.name}", lead, sections, FOOT)
 
 
-def with_interval(measure: Mapping[str, float | None] | None) -> str:
-    """A score and, where there is one, its 95 % interval: 0.871 (0.842 to 0.899)."""
-    measure = measure or {}
-    ends = [measure.get(end) for end in ("low", "high")]
-    known = None not in ends
-    interval = f" ({score(ends[0])} to {score(ends[1])})" if known else ""
-    return score(measure.get("value")) + interval
+def with_interval(measure: Mapping[str, float | None] | None) -> page.Content:
+    """A score and, where there is one, its 95 % interval below it."""
+    value, low, high = ((measure or {}).get(key) for key in ("value", "low", "high"))
+    if low is None or high is None:
+        return score(value)
+    return page.with_range(score(value), f"{score(low)} to {score(high)}")
 
 
 def _short_answers(report: Report) -> dict[str, page.Content]:
@@ -68,6 +67,7 @@ def _short_answers(report: Report) -> dict[str, page.Content]:
         "accuracy": "Pixels right",
         "expected_calibration_error": "Calibration error",
     }
+    found: dict[str, page.Content]
     found = {text: with_interval(report["overall"].get(name)) for name, text in names.items()}
     return {**found, "Labelled pixels": f"{report['pixels']:,}"}
 
@@ -76,7 +76,7 @@ def _how(report: Report) -> Sequence[page.Markup]:
     over, count = report["intervals"]["over"], report["intervals"]["groups"]
     ground = {"validation": "the validation part of the data", "all": "all of the data"}
     text = (
-        f"On {ground.get(report['split'], report['split'])}. In brackets is the 95 % interval of "
+        f"On {ground.get(report['split'], report['split'])}. In small type is the 95 % interval of "
         f"the bootstrap over {count} groups (by {over}): how far the score might lie from that of "
         "other groups like these."
         if count > 1
