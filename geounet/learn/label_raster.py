@@ -26,10 +26,6 @@ class RasterLabels:
     raster: Raster
     nodata: float | None
 
-    @property
-    def shown(self) -> str:
-        return self.raster.shown
-
     def values(self, grid: Grid, window: Window) -> Int64[np.ndarray, "row col"]:
         """Label values of a window of ``grid``, nearest where the grids differ.
 
@@ -50,8 +46,8 @@ class RasterLabels:
         broken = numbers[numbers != np.rint(numbers)]
         if broken.size:
             raise InputError(
-                f"{self.shown}: labels are whole numbers, but it holds {broken[0]:g}; write class "
-                "values with `gdal_translate -ot Byte`, and resample labels with nearest only"
+                f"{self.raster.shown}: labels are whole numbers, but it holds {broken[0]:g}; write "
+                "class values with `gdal_translate -ot Byte`, and resample labels by nearest only"
             )
 
 

@@ -14,6 +14,8 @@ ClassKey = Annotated[int, Field(ge=0, le=254)] | str
 
 def attribute_text(value: object) -> str:
     """One spelling for an attribute's value in YAML and in the file: 1, 1.0 and "1" are alike."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class VectorLabels:
 
     ``meaning`` is the label value of each attribute value that may occur; ``UNLABELLED`` marks
     ground of which nothing is known, for features (``meaning``, ``others``) and without them
-    (``background``).
+    (``background``). ``stamp`` tells a file that was edited from what is kept of the old one.
     """
 
     file: str
@@ -57,10 +57,7 @@ class VectorLabels:
     background: int
     all_touched: bool
     buffer: str | None
-
-    @property
-    def shown(self) -> str:
-        return self.file
+    stamp: tuple[int, int] = field(default=(0, 0), repr=False)
 
 
 def is_vector(file: str) -> bool:
@@ -105,6 +102,7 @@ def open_vector_labels(
         background=background,
         all_touched=said.all_touched,
         buffer=said.buffer,
+        stamp=_stamp(file),
     )
     return labels, notes
 
@@ -145,6 +143,13 @@ def _check_kind(file: str) -> None:
             f"{file}: is no {kind} file (it starts with {head[:12]!r}); export it again from your "
             "GIS as GeoPackage"
         )
+
+
+def _stamp(file: str) -> tuple[int, int]:
+    """Bytes of the files of a layer, and when the last of them was written."""
+    parts = {Path(file), *(Path(file).with_suffix(s) for s in (".dbf", ".shx", ".prj"))}
+    stats = [part.stat() for part in parts if part.is_file()]
+    return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
 
 
 def _layer(file: str, wanted: str | None) -> str:

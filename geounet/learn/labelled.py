@@ -125,7 +125,10 @@ def shared_scaling(scenes: Sequence[LabelledScene]) -> tuple[float, float]:
 
     A map of numbers without scaling takes the card's, and so reads them as training did.
     """
-    pairs = {pair for s in scenes for pair in zip(s.scale, s.offset, strict=True)}
+    scalings = (zip(s.scale, s.offset, strict=True) for s in scenes)
+    # Places in a display stretch, which follow the bands' values, are scaled by scene.
+    bands = (list(pairs)[: len(s.scene.bands)] for s, pairs in zip(scenes, scalings, strict=True))
+    pairs = {pair for part in bands for pair in part}
     return pairs.pop() if len(pairs) == 1 else (1.0, 0.0)
 
 
