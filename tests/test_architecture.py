@@ -22,6 +22,7 @@ SETTINGS = {
     "scene_options", "settings", "vector_settings", "reporting", "learn.augment_settings",
     "learn.data_settings", "learn.label_settings", "learn.loss_settings", "learn.network_settings",
     "learn.optimiser_settings", "learn.split_settings", "learn.train_settings",
+    "learn.evaluate_settings",
 }  # fmt: skip
 FLOW = {
     "learn.evaluation", "learn.evaluation_report", "learn.scoring",

@@ -15,16 +15,18 @@ from geounet.atomic import write_bytes
 from geounet.errors import OutputError
 from geounet.learn.calibration import NATS, TEMPERATURES, reliability_rows
 from geounet.learn.evaluate_settings import EvaluateSettings
+from geounet.learn.evaluation_page import evaluation_page
 from geounet.learn.plots import draw_confusion, draw_reliability
 from geounet.learn.scores import Counts, add_up, row_of, with_intervals
 from geounet.model_file import Model, save_with_card
 from geounet.versions import versions
 
-REPORT, SCENES, CONFUSION, RELIABILITY = RESULTS = (
+REPORT, SCENES, CONFUSION, RELIABILITY, PAGE = RESULTS = (
     "evaluation.json",
     "scenes.csv",
     "confusion.png",
     "reliability.png",
+    "report.html",
 )
 
 
@@ -84,6 +86,7 @@ def write_results(evaluation: Evaluation, out: Path, options: EvaluateSettings) 
         SCENES: _table(evaluation),
         CONFUSION: draw_confusion(evaluation.total["confusion"], classes),
         RELIABILITY: draw_reliability(report["reliability"]),
+        PAGE: evaluation_page(report, model.card),
         REPORT: (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode(),
     }
     files = [out / name for name in contents]

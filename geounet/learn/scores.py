@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Int
 
 from geounet.card import LandClass
-from geounet.learn import metrics
 from geounet.learn.boundary import COUNTS, boundary_f1
 from geounet.learn.calibration import BINS, TEMPERATURES, calibration_error
 from geounet.learn.intervals import Scores, bootstrap
+from geounet.learn.metrics import accuracy, f1, iou, macro, precision, recall
 
 Counts = dict[str, Int[np.ndarray, "..."]]
 PER_CLASS = ("iou", "f1", "precision", "recall", "boundary_f1")
@@ -54,17 +54,15 @@ def scores_of(counts: Mapping[str, np.ndarray]) -> Scores:
     """Every score, of counts or of counts stacked along their first axes; NaN where undefined."""
     confusion = counts["confusion"]
     scores = {
-        "iou": metrics.iou(confusion),
-        "f1": metrics.f1(confusion),
-        "precision": metrics.precision(confusion),
-        "recall": metrics.recall(confusion),
+        "iou": iou(confusion),
+        "f1": f1(confusion),
+        "precision": precision(confusion),
+        "recall": recall(confusion),
         "boundary_f1": boundary_f1(counts["boundary"]),
-        "accuracy": metrics.accuracy(confusion),
+        "accuracy": accuracy(confusion),
         "expected_calibration_error": calibration_error(counts["reliability"]),
     }
-    return scores | {
-        f"macro_{name}": metrics.macro(scores[name]) for name in ("iou", "f1", "boundary_f1")
-    }
+    return scores | {f"macro_{name}": macro(scores[name]) for name in ("iou", "f1", "boundary_f1")}
 
 
 def with_intervals(
