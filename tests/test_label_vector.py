@@ -116,14 +116,16 @@ _LARGE = {}
 def _large(factory, touched):
     if touched not in _LARGE:
         folder = factory.mktemp("large")
-        write(folder / "a.tif", numbers((1, 520, 300), dtype="uint8", high=200))
-        shapes, kinds = blobs(200, 3, 60, (520, 300))
-        # Edges through pixel centres, where the last bit decides.
-        shapes += [square(c + 0.5, r + 0.5, 7) for c, r in ((250, 250), (3, 507), (-2, 255))]
+        # Pixels of 16 m: corners of triangles lie exactly on pixel centres, so that edges run
+        # through others, where the last bit decides.
+        place = north_up(16)
+        write(folder / "a.tif", numbers((1, 520, 300), dtype="uint8", high=200), transform=place)
         rng = np.random.default_rng(4)
-        lines = rng.uniform(-20, 540, (30, 2, 2))
-        shapes += [shapely.LineString(at(*line)) for line in lines]
-        shapes += [shapely.Point(*at(xy)) for xy in rng.integers(0, 300, (40, 2))]
+        corners = rng.integers(-50, 500, (150, 3, 2)) + 0.5
+        shapes = [shapely.Polygon([place @ xy for xy in three]) for three in corners]
+        shapes = [s for s in shapes if s.is_valid]
+        shapes += [shapely.LineString([place @ xy for xy in three]) for three in corners[:20]]
+        shapes += [shapely.Point(place @ xy) for xy in rng.integers(0, 300, (40, 2))]
         kinds = np.resize(["wood", "lake", "lake"], len(shapes)).tolist()
         features(folder / "l.gpkg", shapes, kinds)
         scene = opened(folder, vector={"all_touched": touched, "background": "land"})
