@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def scene_bounds(scene: Scene, percentiles: tuple[float, float]) -> stretch.Boun
     """
     total = np.zeros((len(scene.bands), stretch.KEYS), np.int64)
     with ThreadPoolExecutor(THREADS) as pool:
-        running = deque()
+        running: deque[Future[stretch.Counts]] = deque()
         for window in _windows(scene.grid.shape):
             running.append(pool.submit(_count, scene, window))
             if len(running) > THREADS:

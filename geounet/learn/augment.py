@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from geounet.learn.augment_settings import AugmentSettings
 from geounet.learn.geometry import move
-from geounet.learn.light import relight
+from geounet.learn.light import Inputs, relight
 
 Images = Float[Array, "tile side side band"]
 LabelBatch = UInt8[Array, "tile side side"]
@@ -30,7 +30,7 @@ def augment(
     labels: LabelBatch,
     settings: AugmentSettings,
     weights: WeightBatch | None = None,
-    fill: Float[Array, " band"] | None = None,
+    inputs: Inputs | None = None,
 ) -> tuple[Images, LabelBatch, WeightBatch | None]:
     """Each sample of the batch with its own variation; the same key gives the same batch.
 
@@ -40,9 +40,9 @@ def augment(
         labels: class indices, 255 where unknown.
         settings: how far to go; what is off costs nothing.
         weights: of pixels in the loss; they move as labels do.
-        fill: what a dropped band shows: the mean of the training set, which the network sees as 0.
-            Without it, the chip's own mean.
+        inputs: what is known of the bands.
     """
+    inputs = inputs or Inputs()
     tiles, bands = images.shape[0], images.shape[-1]
     drawn = draw(key, tiles, bands, images.dtype)
     if settings.noise:
@@ -52,7 +52,7 @@ def augment(
         one: dict[str, Array], image: Array, place: tuple[Array, Array | None]
     ) -> tuple[Array, tuple[Array, Array | None]]:
         image, place = move(one, image, place, settings)
-        return relight(one, image, settings, fill), place
+        return relight(one, image, settings, inputs), place
 
     images, (labels, weights) = jax.vmap(vary)(drawn, images, (labels, weights))
     return images, labels, weights

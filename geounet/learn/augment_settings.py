@@ -26,9 +26,12 @@ class AugmentSettings(Frozen):
     ``contrast`` is the largest |ln factor| about the chip's mean, ``brightness`` the largest shift
     of all bands. ``noise`` is the largest standard deviation per pixel and band.
 
+    With a display stretch (``data.stretch``) all this varies the values and not the places.
+
     Display: black and white point move by up to ``stretch`` of the range for all bands and
     ``band_stretch`` for each, and ``gamma`` is the largest |ln exponent|. ``stretch_range`` is what
     the picture can show, such as [0, 255] for 8 bits; without it, the range of the chip's band.
+    With ``data.stretch`` the two points are those of the places, in their unit; without gamma.
 
     ``band_dropout`` is the probability that a band of a chip is blanked; one always stays.
     """

@@ -13,11 +13,15 @@ from geounet.learn.split_settings import SplitSettings
 from geounet.scene_options import MASK_HELP, OFFSET_HELP, Resampling, SceneOptions, Sensor
 
 
-class Selection(Frozen):
-    """The samples whose ``column`` of the table holds one of ``values``."""
+class StretchSettings(Frozen):
+    """Show the network each band twice: its values, and its place between two percentiles.
 
-    column: str
-    values: Annotated[tuple[str, ...], Field(min_length=1)]
+    The percentiles are those of the whole scene. For images that were already stretched for
+    display, to 8 bits: what their numbers mean differs from scene to scene.
+    """
+
+    low: float = Field(default=2.0, ge=0, lt=50)
+    high: float = Field(default=98.0, gt=50, le=100)
 
 
 def _one_or_many(value: object) -> object:
@@ -49,6 +53,7 @@ class DataSettings(Frozen):
     scale: float | None = Field(default=None, gt=0, allow_inf_nan=False, description=OFFSET_HELP)
     offset: float | None = Field(default=None, allow_inf_nan=False, description=OFFSET_HELP)
     nodata: Annotated[float | None, Field(description="number of pixels without data")] = None
+    stretch: StretchSettings | None = None
     sensor: Sensor | None = Field(default=None, description="which sensor B2, B5 … belong to")
     mask: Annotated[
         tuple[str, ...], Field(description=MASK_HELP), BeforeValidator(_one_or_many)

@@ -19,11 +19,13 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from geounet.card import NODATA
 from geounet.learn.augment import augment
 from geounet.learn.augment_settings import AugmentSettings
+from geounet.learn.light import Inputs
 from geounet.learn.loss_settings import LossSettings
 from geounet.learn.losses import log_probabilities, loss_of
 from geounet.learn.optimiser import has_updated, lengths_of, plateau_start, update_of
@@ -83,6 +85,9 @@ class Recipe:
     loss: LossSettings
     ema: float
     precision: Literal["f32", "bf16"]
+    places: int
+    shared: NamedSharding | None = None
+    """Where several devices share a batch: how each holds all of the learner."""
 
 
 def start(settings: TrainSettings, steps: int) -> tuple[Recipe, Learner]:
@@ -93,7 +98,8 @@ def start(settings: TrainSettings, steps: int) -> tuple[Recipe, Learner]:
     graph, *parts = nnx.split(network, nnx.Param, nnx.BatchStat, ...)
     weights, running, other = parts
     update = update_of(o, lengths_of(o, steps, s.epochs))
-    recipe = Recipe(graph, update, s.augment, s.loss, o.ema, s.precision)
+    places = len(s.data.bands) if s.data.stretch else 0
+    recipe = Recipe(graph, update, s.augment, s.loss, o.ema, s.precision, places)
     copied = jax.tree.map(jnp.copy, (weights, running))
     learner = Learner(
         weights, running, other, update.init(weights), plateau_start(o), copied, jnp.int32(0)
@@ -119,6 +125,10 @@ def take_step(
     after = learner._replace(weights=weights, running=running, other=other, optimiser=optimiser)
     after = _averaged(after, has_updated(optimiser), recipe.ema)
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, learner)
+    if recipe.shared is not None:
+        # Left to itself, XLA may give a device a part of the learner, and the next step would be
+        # another program.
+        kept = jax.lax.with_sharding_constraint(kept, recipe.shared)
     return kept, Outcome(loss, finite)
 
 
@@ -169,7 +179,12 @@ def _slopes(
     In bf16 the network computes in it; weights, statistics, loss and gradient stay in float32.
     """
     images, labels, pixel_weights = augment(
-        key, batch.images, batch.labels, recipe.augment, batch.weights, constants.scaling[0]
+        key,
+        batch.images,
+        batch.labels,
+        recipe.augment,
+        batch.weights,
+        Inputs(constants.scaling[0], recipe.places),
     )
     labels = _with_data(images, labels)
     dtype = jnp.bfloat16 if recipe.precision == "bf16" else jnp.float32

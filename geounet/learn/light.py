@@ -7,6 +7,8 @@ last a band that fails.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -16,21 +18,56 @@ Image = Float[Array, "side side band"]
 Bands = Float[Array, " band"]
 
 
+class Inputs(NamedTuple):
+    """What is known of the bands of a sample.
+
+    The last ``places`` of them are places between two percentiles of a whole scene. ``fill`` is
+    what a dropped band shows: the mean of the training set, which the network sees as 0; without
+    it, the chip's own mean.
+    """
+
+    fill: Bands | None = None
+    places: int = 0
+
+
+PER_BAND = ("band_gain", "band_offset", "band_stretch", "grain")
+"""Of what is drawn: the arrays whose last axis is the bands."""
+
+
 def relight(
-    drawn: dict[str, Array], image: Image, settings: AugmentSettings, fill: Bands | None = None
+    drawn: dict[str, Array],
+    image: Image,
+    settings: AugmentSettings,
+    inputs: Inputs,
 ) -> Image:
-    """The sample through every step that is asked for."""
+    """The sample through every step that is asked for.
+
+    Another light or sensor moves a scene's percentiles with its values, so the places between them
+    stay; only another choice of black and white point moves them.
+    """
+    if inputs.places:
+        split = image.shape[-1] - inputs.places
+        values, among = (_bands_of(drawn, part) for part in (slice(split), slice(split, None)))
+        seen = _exposed(values, image[..., :split], settings)
+        image = jnp.concatenate([seen, placed(among, image[..., split:], settings)], axis=-1)
+    else:
+        image = _exposed(drawn, image, settings)
+        if settings.stretch or settings.band_stretch or settings.gamma:
+            image = displayed(drawn, image, settings)
+    if settings.band_dropout:
+        dropped = _dropped(drawn["dropout"], settings.band_dropout)[None, None, :]
+        blank = band_means(image) if inputs.fill is None else inputs.fill
+        image = jnp.where(dropped & ~jnp.isnan(image), blank[None, None, :], image)
+    return image
+
+
+def _exposed(drawn: dict[str, Array], image: Image, settings: AugmentSettings) -> Image:
+    """As another sensor saw it, under other light."""
     image = lit(drawn, image, settings)
     if settings.contrast or settings.brightness:
         image = contrasted(drawn, image, settings)
     if settings.noise:
         image += settings.noise * drawn["noise"] * drawn["grain"]
-    if settings.stretch or settings.band_stretch or settings.gamma:
-        image = displayed(drawn, image, settings)
-    if settings.band_dropout:
-        dropped = _dropped(drawn["dropout"], settings.band_dropout)[None, None, :]
-        blank = band_means(image) if fill is None else fill
-        image = jnp.where(dropped & ~jnp.isnan(image), blank[None, None, :], image)
     return image
 
 
@@ -65,9 +102,7 @@ def displayed(drawn: dict[str, Array], image: Image, settings: AugmentSettings) 
     """
     low, high = _range(image, settings.stretch_range)
     spans = jnp.maximum(high - low, jnp.finfo(image.dtype).tiny)
-    points = settings.stretch * _signed(drawn["stretch"])[:, None]
-    points = points + settings.band_stretch * _signed(drawn["band_stretch"])
-    black, white = points[0], 1 + points[1]
+    black, white = _points(drawn, settings)
     shares = ((image - low) / spans - black[None, None, :]) / (white - black)[None, None, :]
     shares = jnp.clip(shares, 0, 1)
     if settings.gamma:
@@ -75,11 +110,29 @@ def displayed(drawn: dict[str, Array], image: Image, settings: AugmentSettings) 
     return low + spans * shares
 
 
+def placed(drawn: dict[str, Array], places: Image, settings: AugmentSettings) -> Image:
+    """Places in a scene whose black and white points were chosen otherwise; nothing is clipped."""
+    black, white = _points(drawn, settings)
+    return (places - black[None, None, :]) / (white - black)[None, None, :]
+
+
 def band_means(image: Image) -> Bands:
     """Mean of each band over its pixels with data; 0 where it has none."""
     seen = ~jnp.isnan(image)
     total = jnp.where(seen, image, jnp.zeros_like(image)).sum(axis=(0, 1))
     return total / jnp.maximum(seen.sum(axis=(0, 1)), 1).astype(image.dtype)
+
+
+def _points(drawn: dict[str, Array], settings: AugmentSettings) -> tuple[Bands, Bands]:
+    """Where black and white of each band lie now, if they lay at 0 and 1."""
+    points = settings.stretch * _signed(drawn["stretch"])[:, None]
+    points = points + settings.band_stretch * _signed(drawn["band_stretch"])
+    return points[0], 1 + points[1]
+
+
+def _bands_of(drawn: dict[str, Array], part: slice) -> dict[str, Array]:
+    """What was drawn for some of the bands."""
+    return {n: x[..., part] if n in PER_BAND else x for n, x in drawn.items()}
 
 
 def _range(image: Image, given: tuple[float, float] | None) -> tuple[Array, Array]:

@@ -80,7 +80,13 @@ class TrainSettings(Frozen):
     def architecture(self) -> Architecture:
         """Two classes share one sigmoid output; more have one output each."""
         outputs = 1 if len(self.classes) == 2 else len(self.classes)
-        return self.network.architecture(len(self.data.bands), outputs)
+        return self.network.architecture(len(self.inputs), outputs)
+
+    @property
+    def inputs(self) -> list[str]:
+        """What the network sees: the bands, and with a display stretch their places in it."""
+        names = list(self.data.bands)
+        return names + [f"{name} stretched" for name in names if self.data.stretch]
 
 
 def load_settings(path: Path, root: Path | None = None) -> TrainSettings:

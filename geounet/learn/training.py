@@ -24,7 +24,7 @@ from geounet.job import WORK, hold, refuse_difference, refuse_link
 from geounet.learn import metrics
 from geounet.learn.chip_source import Chip
 from geounet.learn.identity import WITHOUT_EFFECT
-from geounet.learn.labelled import shared_scaling
+from geounet.learn.labelled import LabelledScene, shared_scaling
 from geounet.learn.learner import Scaling, classes_of
 from geounet.learn.loop import Fitted, check, fit
 from geounet.learn.records import EVENTS, METRICS, Record, read_records, require_tensorboard
@@ -199,20 +199,22 @@ def _card(settings: TrainSettings, data: TrainingData, fitted: Fitted) -> ModelC
         offset=offset,
         mean=data.mean,
         std=data.std,
-        stretch=_stretch_of(s, data),
+        stretch=_stretch_of(s, data.scenes, (scale, offset)),
         reach=reach(s.architecture),
         training_command="geounet train config.yaml OUT",
         accuracy=_accuracy(s, fitted.records[fitted.epoch - 1]),
     )
 
 
-def _stretch_of(settings: TrainSettings, data: TrainingData) -> Stretch | None:
+def _stretch_of(
+    settings: TrainSettings, scenes: Sequence[LabelledScene], scaling: tuple[float, float]
+) -> Stretch | None:
     """The display stretch, and what the percentiles are on average in the scenes."""
     s = settings.data.stretch
     if s is None:
         return None
-    numbers = np.mean([scene.bounds for scene in data.scenes], axis=0)
-    display = numbers * (settings.data.scale or 1.0) + (settings.data.offset or 0.0)
+    scale, offset = scaling
+    display = np.mean([scene.bounds for scene in scenes], axis=0) * scale + offset
     pairs = tuple((float(low), float(high)) for low, high in display)
     return Stretch(low=s.low, high=s.high, display=pairs)
 

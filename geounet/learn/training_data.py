@@ -7,7 +7,7 @@ pixels. Nothing is trained on a data set that one of them refuses.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -16,6 +16,7 @@ from geounet.errors import InputError
 from geounet.grid import Window
 from geounet.learn.block_index import BlockIndex
 from geounet.learn.counting import build_index
+from geounet.learn.data_settings import StretchSettings
 from geounet.learn.ground import Ground
 from geounet.learn.label_coding import refuse_unknown, some
 from geounet.learn.labelled import LabelledScene, open_labelled
@@ -25,6 +26,7 @@ from geounet.learn.sampling import Drawn, Every, training_chips, validation_chip
 from geounet.learn.slabs import Reader
 from geounet.learn.splits import grounds_of
 from geounet.learn.train_settings import TrainSettings
+from geounet.scene_histogram import scene_bounds
 
 RARE = 0.01
 """The share of the labelled pixels below which a class calls for balanced sampling."""
@@ -72,14 +74,14 @@ def load_training_data(settings: TrainSettings, workers: int = 0) -> TrainingDat
             overlap, a class is never seen, or one side has no label.
     """
     side, classes = settings.chip, settings.classes
-    scenes = open_labelled(settings.data, classes)
+    scenes = _with_stretch(open_labelled(settings.data, classes), settings.data.stretch)
     grounds = grounds_of(scenes, settings)
     notes = refuse_overlaps(scenes, grounds)
     index = build_index(scenes, grounds, side, len(classes), workers)
     refuse_unknown(index.values, settings.data, classes)
     refuse_copies(scenes, grounds, index.digests)
     _refuse_unseen(index, settings)
-    mean, std = index.statistics(list(settings.data.bands))
+    mean, std = index.statistics(settings.inputs)
     reader = Reader(scenes, side, settings.cache_mb)
     sampler = _sampler(index, grounds, settings, reader)
     return TrainingData(
@@ -94,6 +96,22 @@ def load_training_data(settings: TrainSettings, workers: int = 0) -> TrainingDat
         _reader=reader,
         _sampler=sampler,
     )
+
+
+def _with_stretch(
+    scenes: tuple[LabelledScene, ...], stretch: StretchSettings | None
+) -> tuple[LabelledScene, ...]:
+    """With the percentiles of each whole scene, if the settings ask for a display stretch."""
+    if stretch is None:
+        return scenes
+    other = [scene for scene in scenes if scene.scene.dtype != np.uint8]
+    if other:
+        raise InputError(
+            f"{other[0].name}: data.stretch is for 8-bit display images, but this one is "
+            f"{other[0].scene.dtype}; leave data.stretch out"
+        )
+    ends = (stretch.low, stretch.high)
+    return tuple(replace(s, bounds=scene_bounds(s.scene, ends)) for s in scenes)
 
 
 def _sampler(
