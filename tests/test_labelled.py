@@ -289,6 +289,26 @@ def test_other_tags_over_the_same_numbers_are_noticed(tmp_path, tags, told):
     assert any(re.search(told, n) for n in scene.notes)
 
 
+def test_half_a_pixel_is_told_under_another_tag_too(tmp_path):
+    where = Affine(28.5, 0, 630_534, 0, -28.5, 228_114)
+    image = write(
+        tmp_path / "a.tif", numbers((1, *SHAPE)), crs=CRS.from_epsg(32119), transform=where
+    )
+    half = where @ Affine.translation(0.5, 0)
+    labels_of(image, drawn(), crs=CRS.from_epsg(3358), transform=half)
+    notes = opened(image, bands={"g": 1}).notes
+    assert any("EPSG:3358 are warped" in n and "0.50 columns and 0.00 rows" in n for n in notes)
+
+
+def test_a_map_of_the_earth_labels_an_image_in_utm(image):
+    values = drawn((180, 360))
+    corner = Affine(1, 0, -180, 0, -1, 90)
+    labels_of(image, values, crs=CRS.from_epsg(4326), transform=corner)
+    scene = opened(image)
+    assert (whole(scene) == values[0, 37, 192]).all()
+    assert not any("cover" in note for note in scene.notes)
+
+
 def test_other_tags_that_are_pixels_apart_are_followed_with_a_note(tmp_path):
     # ED50 and ETRS89 in one zone: the same numbers are about 230 m apart.
     where = Affine(100, 0, 500_000, 0, -100, 5_500_000)
@@ -409,6 +429,24 @@ def test_one_label_file_serves_many_images_in_order_of_names(tmp_path):
     assert [s.name for s in scenes] == ["a", "b"]
     np.testing.assert_array_equal(whole(scenes[0]), values[0, :, 20:31])
     np.testing.assert_array_equal(whole(scenes[1]), values[0, :, :11])
+
+
+def test_one_label_file_serves_patches_without_a_place_never(tmp_path):
+    for stem in "ab":
+        write(tmp_path / f"{stem}.tif", numbers((1, 4, 5)))
+    labels = write(tmp_path / "l.png", np.zeros((1, 4, 5), np.uint8))
+    data = DataSettings(root=tmp_path, images="[ab].tif", labels=labels.name, bands={"g": 1})
+    with pytest.raises(InputError, match=r"l\.png cannot serve a, b alike; give each image"):
+        open_labelled(data, CLASSES)
+    assert len(open_labelled(data.model_copy(update={"images": ("a.tif",)}), CLASSES)) == 1
+
+
+def test_settings_of_features_without_features_are_refused(image):
+    labels_of(image, drawn())
+    with pytest.raises(
+        SettingsError, match=r"data\.vector is given, but .*a\.tif is no vector file"
+    ):
+        opened(image, vector={"attribute": "a", "values": {1: 0}})
 
 
 def test_images_are_named_one_by_one_and_sidecars_are_passed_over(image):

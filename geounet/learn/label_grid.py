@@ -17,7 +17,7 @@ from rasterio.warp import transform as transform_points
 from geounet.errors import InputError
 from geounet.grid import Grid
 from geounet.raster import GDAL_ERRORS, Raster
-from geounet.resample import placement, scale_between
+from geounet.resample import overlap, placement, scale_between
 
 SAME_PIXEL = 0.5
 """Pixels by which two CRSs may move a place and nearest still finds the same pixel."""
@@ -108,14 +108,18 @@ def _laid_on(raster: Raster, grid: Grid, crop: bool) -> tuple[Raster, tuple[str,
 def _share_covered(raster: Raster, grid: Grid) -> float:
     """The share of the image's pixels on which the labels lie.
 
+    Measured on the labels' side: a map of the whole Earth has no outline in the image's CRS.
+
     Raises:
         InputError: if there are none.
     """
-    rows, cols = grid.shape
-    image = shapely.box(0, 0, cols, rows)
-    labels = shapely.make_valid(outline(raster.grid, grid))
-    share = shapely.area(shapely.intersection(labels, image)) / (rows * cols)
-    if not share > 0:
+    rows, cols = raster.grid.shape
+    image = shapely.make_valid(outline(grid, raster.grid))
+    share = 0.0
+    if image.area > 0:
+        labels = shapely.box(0, 0, cols, rows)
+        share = shapely.area(shapely.intersection(image, labels)) / image.area
+    if not share > 0 and not overlap(raster.grid, grid):
         raise InputError(
             f"{raster.shown}: the labels do not lie on the image; their {short(raster.grid.crs)} "
             f"bounds are {_bounds(raster.grid)}, the image's {short(grid.crs)} bounds "
@@ -158,23 +162,29 @@ def _warp_note(labels: Grid, grid: Grid) -> str:
     """What warping does: pixel sizes, and how far the lattices are apart."""
     x, y = scale_between(labels, grid)
     size = f"label pixels are {_times(x, y)} of the image's"
-    if labels.crs != grid.crs:
-        if _same_numbers(labels, grid):
-            apart = _two_tags(labels.crs, grid, tag_shift(labels.crs, grid))
-            return (
-                f"{apart}: warped (nearest) to the image; if one of the tags is wrong, correct it "
-                "with `gdal_edit.py -a_srs`"
-            )
-        return f"labels in {short(labels.crs)} are warped (nearest) to {short(grid.crs)}; {size}"
-    col, row = lattice_shift(labels.transform, grid.transform)
-    moved = f"their corner lies {col:.2f} columns and {row:.2f} rows beside the image's lattice"
-    note = f"labels are warped (nearest) to the image's grid; {size}; {moved}"
-    if max(col, row) > 0.4:
-        note += (
-            "; half a pixel often means that centres of pixels were taken for corners: lay the "
-            "labels over the image and look"
+    if not tags_differ(labels.crs, grid.crs):
+        lattice = _lattice_note(labels, grid)
+        return f"labels are warped (nearest) to the image's grid; {size}; {lattice}"
+    apart = tag_shift(labels.crs, grid)
+    if _same_numbers(labels, grid):
+        return (
+            f"{_two_tags(labels.crs, grid, apart)}: warped (nearest) to the image; if one of the "
+            "tags is wrong, correct it with `gdal_edit.py -a_srs`"
         )
-    return note
+    note = f"labels in {short(labels.crs)} are warped (nearest) to {short(grid.crs)}; {size}"
+    near = apart < SAME_PIXEL
+    return f"{note}; {_lattice_note(labels, grid)}" if near else note
+
+
+def _lattice_note(labels: Grid, grid: Grid) -> str:
+    col, row = lattice_shift(labels.transform, grid.transform)
+    note = f"their corner lies {col:.2f} columns and {row:.2f} rows beside the image's lattice"
+    if max(col, row) <= 0.4:
+        return note
+    return (
+        f"{note}; half a pixel often means that centres of pixels were taken for corners: lay the "
+        "labels over the image and look"
+    )
 
 
 def lattice_shift(labels: Affine, image: Affine) -> tuple[float, float]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyogrio
@@ -123,7 +122,7 @@ def readable(file: str) -> Iterator[None]:
         ) from error
 
 
-def attribute_texts(values: np.ndarray[Any, Any]) -> list[str]:
+def attribute_texts(values: np.ndarray) -> list[str]:
     """Attribute values in the spelling of ``data.vector.values``."""
     plain = (v.item() if isinstance(v, np.generic) else v for v in values)
     return [EMPTY if v is None or v != v else attribute_text(v) for v in plain]

@@ -18,8 +18,8 @@ from geounet.learn.data_settings import DataSettings
 from geounet.learn.label_coding import Coding, coding_of, some
 from geounet.learn.label_features import burnt, features_on
 from geounet.learn.label_raster import RasterLabels, open_raster_labels
-from geounet.learn.label_vector import VectorLabels, is_vector, open_vector_labels
-from geounet.learn.sources import find_pairs
+from geounet.learn.label_vector import MAGIC, VectorLabels, is_vector, open_vector_labels
+from geounet.learn.sources import Pair, find_pairs
 from geounet.locations import shown
 from geounet.scene import Scene, open_scene
 from geounet.stretch import Bounds, to_unit
@@ -107,8 +107,11 @@ def open_labelled(data: DataSettings, classes: Sequence[LandClass]) -> tuple[Lab
         return open_vector_labels(file, data, classes)
 
     scenes = []
-    for pair in find_pairs(data):
+    pairs = find_pairs(data)
+    _check_vector(pairs, data)
+    for pair in pairs:
         scene = _scene(pair.image, data)
+        _check_shared(pair, pairs, scene)
         source: RasterLabels | VectorLabels
         if is_vector(pair.label):
             source, notes = vector(pair.label)
@@ -118,6 +121,24 @@ def open_labelled(data: DataSettings, classes: Sequence[LandClass]) -> tuple[Lab
         notes = (*_own_notes(scene), *notes, *_scaling_note(scene))
         scenes.append(LabelledScene(pair.name, scene, source, coding, pair.row, notes))
     return tuple(scenes)
+
+
+def _check_vector(pairs: Sequence[Pair], data: DataSettings) -> None:
+    if data.vector is not None and not any(is_vector(pair.label) for pair in pairs):
+        raise SettingsError(
+            f"data.vector is given, but {pairs[0].label} is no vector file; take it out, or name "
+            f"one that ends in {', '.join(MAGIC)}"
+        )
+
+
+def _check_shared(pair: Pair, pairs: Sequence[Pair], scene: Scene) -> None:
+    """One label file serves several images by their place on Earth."""
+    users = [other.name for other in pairs if other.label == pair.label]
+    if len(users) > 1 and not scene.grid.georeferenced:
+        raise InputError(
+            f"{pair.image}: has no georeferencing, so {pair.label} cannot serve {some(users)} "
+            "alike; give each image labels of its own stem"
+        )
 
 
 def shared_scaling(scenes: Sequence[LabelledScene]) -> tuple[float, float]:
