@@ -5,10 +5,12 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import yaml
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
@@ -566,3 +568,15 @@ def test_a_header_of_a_patch_may_have_a_crs_assumed(tmp_path):
     assert read_header(str(placed), patches=True).grid.crs == PIXELS
     said = read_header(str(placed), patches=True, assume_crs="EPSG:32633").grid
     assert (said.crs, said.transform) == (PLACE["crs"], PLACE["transform"])
+
+
+def test_the_examples_of_the_page_on_labels_are_settings():
+    page = (Path(__file__).parent.parent / "docs/labels.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    classes = tuple(
+        LandClass(value=k, name=name, colour="#d8cfb4")
+        for k, name in enumerate(("land", "forest", "water"))
+    )
+    for block in blocks:
+        coding_of(DataSettings.model_validate(yaml.safe_load(block)), classes)
+    assert len(blocks) == 3
