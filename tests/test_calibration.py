@@ -21,6 +21,8 @@ from geounet.learn.calibration import (
     reliability_of,
     reliability_rows,
 )
+from geounet.learn.training import temperature_of
+from tests.nets import architecture, random_net
 
 
 def drawn(classes, seed=0, pixels=3000, sharpness=4.0):
@@ -139,3 +141,34 @@ def test_the_table_has_the_bins_with_pixels():
 def test_nothing_has_no_calibration_error():
     nothing = reliability_of(np.zeros(0, np.float32), np.zeros(0, bool))
     assert np.isnan(calibration_error(nothing))
+
+
+class Held:
+    """What ``temperature_of`` wants of training data."""
+
+    def __init__(self, validation):
+        self.mean, self.std, self.validation = (0.1, 0.2), (0.5, 0.25), validation
+
+
+def test_a_training_tempers_its_network_on_the_validation_chips():
+    network = random_net(architecture(depth=1, base_filters=2, bands=2, outputs=3))
+    rng = np.random.default_rng(0)
+    chips, logits, truth = [], [], []
+    for _ in range(3):
+        image = rng.normal(0, 0.5, (16, 16, 2)).astype(np.float32)
+        image[5, :7, 1] = np.nan
+        seen = np.isfinite(image).all(axis=-1)
+        scaled = np.where(seen[..., None], (image - [0.1, 0.2]) / [0.5, 0.25], 0)
+        said = np.asarray(network(np.float32(scaled)[None])[0])
+        # Drawn from what the network says at a temperature of 2.
+        labels = (said / 2 + rng.gumbel(size=said.shape)).argmax(axis=-1).astype(np.uint8)
+        labels[2] = 255
+        chips.append((image, labels))
+        logits.append(said[seen])
+        truth.append(labels[seen])
+    pixels = np.concatenate(logits), np.concatenate(truth)
+    best = minimize_scalar(
+        lambda t: loss_at(np.exp(t), *pixels), bounds=(-2.3, 2.3), method="bounded"
+    )
+    assert temperature_of(network, Held(chips)) == pytest.approx(np.exp(best.x), rel=2e-3)
+    assert temperature_of(network, Held([])) == 1.0

@@ -133,11 +133,19 @@ def take_step(
 
 
 @partial(jax.jit, static_argnums=0)
+def logits_of(
+    graph: nnx.GraphDef[UNet], state: nnx.State, scaling: Scaling, images: Images
+) -> Float[Array, "tile row col output"]:
+    """What a network in evaluation mode says of every pixel."""
+    return nnx.merge(graph, state)(_normalised(images, scaling))
+
+
 def classes_of(
     graph: nnx.GraphDef[UNet], state: nnx.State, scaling: Scaling, images: Images
 ) -> UInt8[Array, "tile row col"]:
     """The most probable class of every pixel, by a network in evaluation mode."""
-    logits = nnx.merge(graph, state)(_normalised(images, scaling))
+    # Not compiled as one: who wants logits and who wants classes share one compiled network.
+    logits = logits_of(graph, state, scaling, images)
     return log_probabilities(logits).argmax(axis=-1).astype(jnp.uint8)
 
 

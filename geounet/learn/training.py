@@ -14,18 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from geounet.atomic import write_bytes
-from geounet.card import ModelCard, Stretch
+from geounet.card import NODATA, ModelCard, Stretch
 from geounet.errors import OutputError
 from geounet.job import WORK, hold, refuse_difference, refuse_link
 from geounet.learn import metrics
-from geounet.learn.chip_source import Chip
+from geounet.learn.calibration import fit_temperature
+from geounet.learn.chip_source import Chip, ChipSource
 from geounet.learn.identity import WITHOUT_EFFECT
 from geounet.learn.labelled import LabelledScene, shared_scaling
-from geounet.learn.learner import Scaling, classes_of
+from geounet.learn.learner import Scaling, classes_of, logits_of
 from geounet.learn.loop import Fitted, check, fit
 from geounet.learn.records import EVENTS, METRICS, Record, read_records, require_tensorboard
 from geounet.learn.report_page import REPORT_FILES
@@ -107,11 +110,24 @@ def confusions(
     graph, state = nnx.split(network)
     found = [np.zeros((0, classes, classes), np.int64)]
     for image, labels in (chips[i] for i in range(len(chips))):
-        mapped = np.asarray(classes_of(graph, state, scaling, image[None])[0])
+        mapped = np.asarray(classes_of(graph, state, scaling, jnp.asarray(image[None]))[0])
         # As in a map, a pixel without data has no class, whatever its label says.
         truth = np.where(np.isfinite(image).all(axis=-1), labels, np.uint8(metrics.NODATA))
         found.append(metrics.confusion_of(truth, mapped, classes)[None])
     return np.concatenate(found)
+
+
+def temperature_of(network: UNet, data: ChipSource) -> float:
+    """That of the card: the likeliest on the validation chips; 1 where there are none."""
+    scaling = (jnp.asarray(data.mean, jnp.float32), jnp.asarray(data.std, jnp.float32))
+    graph, state = nnx.split(network)
+
+    def mapped() -> Iterator[tuple[jax.Array, np.ndarray[Any, Any]]]:
+        for image, labels in (data.validation[i] for i in range(len(data.validation))):
+            known = np.where(np.isfinite(image).all(axis=-1), labels, np.uint8(NODATA))
+            yield logits_of(graph, state, scaling, image[None])[0], known
+
+    return fit_temperature(mapped())
 
 
 @contextmanager
@@ -200,6 +216,7 @@ def _card(settings: TrainSettings, data: TrainingData, fitted: Fitted) -> ModelC
         mean=data.mean,
         std=data.std,
         stretch=_stretch_of(s, data.scenes, (scale, offset)),
+        temperature=temperature_of(fitted.network, data),
         reach=reach(s.architecture),
         training_command="geounet train config.yaml OUT",
         accuracy=_accuracy(s, fitted.records[fitted.epoch - 1]),
