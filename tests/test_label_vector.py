@@ -12,10 +12,12 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from rasterio.crs import CRS
 from rasterio.features import rasterize
 
 from geounet.card import LandClass
 from geounet.errors import InputError, SettingsError
+from geounet.grid import Grid
 from geounet.learn.data_settings import DataSettings
 from geounet.learn.label_coding import UNLABELLED
 from geounet.learn.label_features import metres_per_pixel
@@ -247,6 +249,12 @@ def test_metres_are_metres_in_degrees_too(tmp_path):
     assert y == pytest.approx(11.14, abs=0.01)
     area = (whole(scene) == 7).sum() * x * y
     assert area == pytest.approx(np.pi * 100**2, rel=0.03)
+
+
+def test_metres_need_a_body_to_measure_on():
+    local = CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]')
+    with pytest.raises(InputError, match=r"has no ellipsoid .* give data\.vector\.buffer in px"):
+        metres_per_pixel(Grid((3, 4), north_up(10), local))
 
 
 def test_another_crs_is_carried_over_with_a_note_and_long_edges_bend(tmp_path):

@@ -210,17 +210,17 @@ def metres_per_pixel(grid: Grid) -> tuple[float, float]:
         InputError: if the CRS has no ellipsoid.
     """
     crs = pyproj.CRS.from_wkt(grid.crs.to_wkt())
-    rows, cols = grid.shape
-    across = np.array([-0.5, 0.5, 0.0, 0.0]) + cols / 2
-    down = np.array([0.0, 0.0, -0.5, 0.5]) + rows / 2
-    lonlat = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
-    lon, lat = lonlat.transform(*(grid.transform @ (across, down)))  # type: ignore[operator]
     figure = crs.get_geod()
     if figure is None:
         raise InputError(
             f"{short(grid.crs)}: has no ellipsoid to measure metres on; give data.vector.buffer "
             "in px"
         )
+    rows, cols = grid.shape
+    across = np.array([-0.5, 0.5, 0.0, 0.0]) + cols / 2
+    down = np.array([0.0, 0.0, -0.5, 0.5]) + rows / 2
+    lonlat = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+    lon, lat = lonlat.transform(*(grid.transform @ (across, down)))  # type: ignore[operator]
     _, _, metres = figure.inv(lon[::2], lat[::2], lon[1::2], lat[1::2])
     return float(metres[0]), float(metres[1])
 
