@@ -13,7 +13,25 @@ COLOURS = ("#b0a080", "#1f78b4", "#33a02c", "#e31a1c", "#ff7f00", "#6a3d9a")
 NAMES = ("blue", "green", "red", "nir", "swir1", "swir2", "cirrus", "coastal")
 
 
-def architecture(depth: int = 2, base_filters: int = 4, bands: int = 3, outputs: int = 3):
+OPTIONS = tuple(
+    {"block": block, "attention": attention, "dilations": dilations}
+    for block in ("plain", "residual", "inverted_bottleneck")
+    for attention in (False, True)
+    for dilations in ((), (2, 1))
+)
+"""Every kind of network: blocks × attention gates × a dilated bottleneck."""
+EVERYTHING = tuple(o for o in OPTIONS if o["attention"] and o["dilations"])
+"""One per kind of block, with all that can be added."""
+
+
+def name_of(options: dict) -> str:
+    added = ["attention"] * options["attention"] + ["dilations"] * bool(options["dilations"])
+    return " + ".join([options["block"], *added])
+
+
+def architecture(
+    depth: int = 2, base_filters: int = 4, bands: int = 3, outputs: int = 3, **options
+):
     return Architecture(
         bands=bands,
         outputs=outputs,
@@ -21,6 +39,7 @@ def architecture(depth: int = 2, base_filters: int = 4, bands: int = 3, outputs:
         base_filters=base_filters,
         batch_norm=False,
         dropout=0.0,
+        **options,
     )
 
 
@@ -35,6 +54,16 @@ def random_net(arch: Architecture, seed: int = 0) -> UNet:
     ]
     nnx.update(network, jax.tree.unflatten(tree, drawn))
     network.eval()
+    return network
+
+
+def net_with_statistics(arch: Architecture, seed: int = 0) -> UNet:
+    """With batch norm whose scale, bias and running statistics are drawn; in evaluation mode."""
+    network = random_net(arch.model_copy(update={"batch_norm": True}), seed)
+    state = nnx.state(network, nnx.BatchStat)
+    rng = np.random.default_rng(seed + 1)
+    drawn = jax.tree.map(lambda x: np.float32(rng.uniform(0.5, 2, x.shape)), state)
+    nnx.update(network, drawn)
     return network
 
 

@@ -29,7 +29,7 @@ FLOW = {
     "doctor", "engine", "fit", "scene_histogram", "forward", "labelling", "outputs", "planning", "preparation",
     "scene_preview", "segmentation", "stop", "vectorization", "learn.counting", "learn.learner", "learn.training",
     "learn.training_data", "learn.loop", "learn.stepper", "learn.devices", "learn.identity",
-    "learn.prefetch", "learn.validation", "learn.training_report",
+    "learn.prefetch", "learn.remat", "learn.validation", "learn.training_report",
 }  # fmt: skip
 TOP = {"cli", "commands", "progress"}
 RANK = {

@@ -8,8 +8,17 @@ import torch
 from flax import nnx
 
 from geounet.unet import UNet, fold, radius, reach
-from tests.nets import architecture, random_net
+from tests.nets import (
+    EVERYTHING,
+    OPTIONS,
+    architecture,
+    name_of,
+    net_with_statistics,
+    random_net,
+)
 from tests.torch_unet import TorchUNet
+
+forward = nnx.jit(lambda network, x: network(x))
 
 
 def parameter_count(arch):
@@ -59,22 +68,19 @@ def test_logits_equal_pytorchs_with_the_same_weights(depth, base, bands, outputs
     np.testing.assert_allclose(ours, oracle(network, x), atol=1e-4)
 
 
-def test_folding_batch_norm_leaves_the_function_as_it_was(strict_numerics):
-    arch = architecture(depth=3, base_filters=8).model_copy(
-        update={"batch_norm": True, "dropout": 0.1}
-    )
-    network = UNet(arch, nnx.Rngs(3))
-    x = jax.random.normal(jax.random.key(0), (4, 40, 24, 3)) * 2 + 1
-    network.train()
-    step = nnx.jit(lambda network, x: network(x))
-    for _ in range(30):
-        step(network, x)
-    network.eval()
+@pytest.mark.parametrize("options", [OPTIONS[0], *EVERYTHING], ids=name_of)
+def test_folding_batch_norm_leaves_the_function_as_it_was(options, strict_numerics):
+    arch = architecture(depth=1, base_filters=4, **options)
+    arch = arch.model_copy(update={"batch_norm": True, "dropout": 0.1})
+    network = net_with_statistics(arch)
     plain, folded = fold(network, arch)
     plain.eval()
     assert not folded.batch_norm
     assert not jax.tree.leaves(nnx.state(plain, nnx.BatchStat))
-    np.testing.assert_allclose(plain(x), network(x), rtol=1e-4, atol=1e-4)
+    x = jax.random.normal(jax.random.key(0), (2, 14, 10, 3)) * 2 + 1
+    logits, expected = forward(plain, x), forward(network, x)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_dropout_acts_in_training_and_only_there():
@@ -103,21 +109,36 @@ def sensitive_rows(network, depth, length):
     return [(int(c), np.flatnonzero(rows)) for c, rows in zip(centres, found, strict=True)]
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
-def test_the_reach_is_what_gradients_show_at_every_phase_of_the_stride(depth):
-    stride = 2**depth
+CASES = [(depth, OPTIONS[0]) for depth in (2, 3, 4, 5)] + [(1, options) for options in OPTIONS]
+CASES += [(2, options) for options in EVERYTHING] + [(3, EVERYTHING[-1])]
+
+
+@pytest.mark.parametrize(
+    ("depth", "options"), CASES, ids=lambda x: x if isinstance(x, int) else name_of(x)
+)
+def test_the_reach_is_what_gradients_show_at_every_phase_of_the_stride(depth, options):
+    stride, arch = 2**depth, architecture(depth, 2, 1, 1, **options)
     # Positive weights, so that no path is switched off by a ReLU for good.
-    network = random_net(architecture(depth, 2, 1, 1), seed=7)
+    network = random_net(arch, seed=7)
     nnx.update(network, jax.tree.map(jnp.abs, nnx.state(network, nnx.Param)))
-    length = 2 * radius(architecture(depth)) + 6 * stride
+    length = 2 * radius(arch) + 6 * stride
     length -= length % stride
     farthest, needed = 0, 0
     for phase, (centre, rows) in enumerate(sensitive_rows(network, depth, length)):
         before, after = centre - rows.min(), rows.max() - centre
         farthest = max(farthest, before, after)
         needed = max(needed, before - phase, after - (stride - 1 - phase))
-    assert farthest == radius(architecture(depth))
-    assert needed == reach(architecture(depth))
+    assert farthest == radius(arch)
+    assert needed == reach(arch)
+
+
+def test_the_reach_grows_by_the_dilations_at_the_bottom_and_by_nothing_else():
+    for depth in range(1, 6):
+        for options in OPTIONS:
+            wider = sum(options["dilations"]) * 2**depth
+            arch = architecture(depth, **options)
+            assert reach(arch) == reach(architecture(depth)) + wider
+            assert radius(arch) == radius(architecture(depth)) + wider
 
 
 def test_reach_and_radius_are_the_documented_numbers():
@@ -126,3 +147,19 @@ def test_reach_and_radius_are_the_documented_numbers():
     assert [2 * (3 * 2**d - 2) + 2**d - 1 for d in range(1, 6)] == [
         radius(architecture(d)) for d in range(1, 6)
     ]
+
+
+@pytest.mark.parametrize("options", EVERYTHING, ids=name_of)
+def test_bfloat16_comes_out_where_it_goes_in_and_statistics_stay_float32(options, strict_numerics):
+    arch = architecture(depth=1, **options).model_copy(update={"batch_norm": True})
+    network = net_with_statistics(arch)
+    x = jax.random.normal(jax.random.key(0), (2, 12, 8, 3))
+    full, half = forward(network, x), forward(network, x.astype(jnp.bfloat16))
+    assert (full.dtype, half.dtype) == (jnp.float32, jnp.bfloat16)
+    assert abs(half.astype(jnp.float32) - full).max() < 0.1 * full.std()
+    before = jax.tree.leaves(nnx.state(network, nnx.BatchStat))
+    network.train()
+    assert forward(network, x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+    after = jax.tree.leaves(nnx.state(network, nnx.BatchStat))
+    assert {leaf.dtype for leaf in after} == {jnp.dtype("float32")}
+    assert all((a != b).any() for a, b in zip(after, before, strict=True))

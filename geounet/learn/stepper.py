@@ -13,10 +13,11 @@ from geounet.errors import SettingsError
 from geounet.learn.border import border_weights
 from geounet.learn.chip_source import ChipSource
 from geounet.learn.devices import local_devices
-from geounet.learn.learner import Batch, Constants, Outcome, key_of, start, take_step
+from geounet.learn.learner import Batch, Constants, Outcome, key_of, start
 from geounet.learn.losses import class_weights
 from geounet.learn.optimiser import lengths_of, plateau_after, rate_after
 from geounet.learn.records import Record
+from geounet.learn.remat import step_of
 from geounet.learn.standing import Standing, score_of
 from geounet.learn.train_settings import TrainSettings
 
@@ -40,7 +41,8 @@ class Stepper:
         scaling = (jnp.asarray(data.mean, jnp.float32), jnp.asarray(data.std, jnp.float32))
         constants = Constants(scaling, None if weights is None else jnp.asarray(weights))
         recipe, learner = start(settings, data.steps)
-        self.recipe, self.learner = recipe, self.devices.share(learner)
+        shared = self.devices.shared if self.devices.count > 1 else None
+        self.recipe, self.learner = replace(recipe, shared=shared), self.devices.share(learner)
         self.constants, self.standing = self.devices.share(constants), Standing()
         self._pending: list[Outcome] = []
         self._lap = 0.0
@@ -65,6 +67,7 @@ class Stepper:
         """
         standing = self.standing
         key = key_of(self._settings.seed, standing.epoch, standing.index)
+        take_step = step_of(self._settings.network.remat)
         self.learner, outcome = take_step(self.recipe, self.learner, key, self.constants, batch)
         waited += standing.waited
         self.standing = replace(standing, index=standing.index + 1, waited=waited)
