@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -62,8 +61,3 @@ def chips(seed, count, side=SIDE):
     labels[:, 3, 5] = 255
     images[:, 0, 1] = np.nan
     return images, labels
-
-
-def out_of(folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    return folder

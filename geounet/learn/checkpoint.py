@@ -1,9 +1,9 @@
 """The state of a training run on disk, by orbax: whole and verified, or not there.
 
 A checkpoint is a folder of arrays, one per leaf of the state, and a JSON text. Orbax writes it
-under a temporary name and renames it. The text holds a SHA-256 of the arrays, because a finished
-file may still be damaged later. Nothing is pickled: the structure of the state comes from the
-program, and only arrays come from the disk.
+under a temporary name and renames it; a SHA-256 of its files then goes beside it. A checkpoint
+counts only if that agrees, so that orbax never opens what was damaged later. Nothing is pickled:
+the structure of the state comes from the program, and only arrays come from the disk.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from geounet.atomic import write_bytes
 from geounet.errors import OutputError
 
 State = TypeVar("State")
@@ -46,16 +47,16 @@ class Checkpoints:
         Raises:
             OutputError: if the folder cannot be written or the disk is full.
         """
-        arrays = _arrays_of(state)
-        text = {**about, "sha256": _digest(arrays)}
         number = (self._manager.latest_step() or 0) + 1
+        parts = ocp.args.Composite(
+            state=ocp.args.StandardSave(_arrays_of(state)), about=ocp.args.JsonSave(dict(about))
+        )
         with _writing(self.folder):
-            self._manager.save(
-                number,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave(text)
-                ),
-            )
+            self._manager.save(number, args=parts)
+            write_bytes(self._seal(number), _digest(self.folder / str(number)).encode())
+            for seal in self.folder.glob("*.sha256"):
+                if not seal.with_suffix("").exists():
+                    seal.unlink()
 
     def load(self, note: Callable[[str], None]) -> tuple[Arrays, dict[str, Any]] | None:
         """Arrays and text of the newest sound checkpoint, or None if there is none.
@@ -63,27 +64,26 @@ class Checkpoints:
         One that is damaged is removed, and ``note`` told.
         """
         for number in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                return self._read(number)
-            # Orbax and tensorstore raise all sorts of errors over damaged files.
-            except Exception as error:
-                cause = " ".join(str(error).split())[:120]
-                note(f"{self.folder / str(number)}: damaged ({cause}); the one before it is used")
-                self._manager.delete(number)
+            if self._is_sound(number):
+                parts = {"state": ocp.args.StandardRestore(), "about": ocp.args.JsonRestore()}
+                found = self._manager.restore(number, args=ocp.args.Composite(**parts))
+                return found.state, found.about
+            note(f"{self.folder / str(number)}: damaged or not complete; it is passed over")
+            self._manager.delete(number)
         return None
 
     def close(self) -> None:
         """Let go of the folder."""
         self._manager.close()
 
-    def _read(self, number: int) -> tuple[Arrays, dict[str, Any]]:
-        found = self._manager.restore(
-            number,
-            args=ocp.args.Composite(state=ocp.args.StandardRestore(), about=ocp.args.JsonRestore()),
-        )
-        if _digest(found.state) != found.about.pop("sha256"):
-            raise ValueError("its SHA-256 differs")
-        return found.state, found.about
+    def _is_sound(self, number: int) -> bool:
+        try:
+            return self._seal(number).read_text() == _digest(self.folder / str(number))
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def _seal(self, number: int) -> Path:
+        return self.folder / f"{number}.sha256"
 
 
 def state_of(arrays: Arrays, like: State) -> State:
@@ -116,11 +116,13 @@ def _as(leaf: Any, array: np.ndarray) -> jax.Array:
     return jax.device_put(array, leaf.sharding)
 
 
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+def _digest(folder: Path) -> str:
+    """SHA-256 over the names and bytes of all files in a folder."""
     digest = hashlib.sha256()
-    for name, value in sorted(arrays.items()):
-        digest.update(f"{name} {value.dtype} {value.shape}\n".encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            inner = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder)} {inner}\n".encode())
     return digest.hexdigest()
 
 

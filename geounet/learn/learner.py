@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from geounet.card import NODATA
@@ -86,8 +85,6 @@ class Recipe:
     ema: float
     precision: Literal["f32", "bf16"]
     places: int
-    shared: NamedSharding | None = None
-    """Where several devices share a batch: how each holds all of the learner."""
 
 
 def start(settings: TrainSettings, steps: int) -> tuple[Recipe, Learner]:
@@ -125,10 +122,6 @@ def take_step(
     after = learner._replace(weights=weights, running=running, other=other, optimiser=optimiser)
     after = _averaged(after, has_updated(optimiser), recipe.ema)
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, learner)
-    if recipe.shared is not None:
-        # Left to itself, XLA may give a device a part of the learner, and the next step would be
-        # another program.
-        kept = jax.lax.with_sharding_constraint(kept, recipe.shared)
     return kept, Outcome(loss, finite)
 
 

@@ -35,6 +35,9 @@ def schedule_of(o: OptimiserSettings, lengths: Lengths) -> optax.Schedule:
     if o.schedule == "cosine":
         final = rate * o.final_rate
         return optax.warmup_cosine_decay_schedule(rate / 10, rate, warmup, total, final)
+    if not warmup:
+        # optax's would stay at its first value.
+        return optax.constant_schedule(rate)
     return optax.warmup_constant_schedule(rate / 10, rate, warmup)
 
 

@@ -41,8 +41,7 @@ class Stepper:
         scaling = (jnp.asarray(data.mean, jnp.float32), jnp.asarray(data.std, jnp.float32))
         constants = Constants(scaling, None if weights is None else jnp.asarray(weights))
         recipe, learner = start(settings, data.steps)
-        shared = self.devices.shared if self.devices.count > 1 else None
-        self.recipe, self.learner = replace(recipe, shared=shared), self.devices.share(learner)
+        self.recipe, self.learner = recipe, self.devices.share(learner)
         self.constants, self.standing = self.devices.share(constants), Standing()
         self._pending: list[Outcome] = []
         self._lap = 0.0
