@@ -247,12 +247,13 @@ def _print_scores(found: Evaluation) -> None:
     from rich.text import Text
 
     table = Table(title=None, box=None, pad_edge=False)
-    shown = ("iou", "f1", "precision", "recall", "boundary_f1")
-    for heading in ("class", "pixels", *shown):
+    shown = ("f1", "precision", "recall", "boundary_f1")
+    for heading in ("class", "pixels", "iou", *shown):
         justify: Literal["left", "right"] = "left" if heading == "class" else "right"
         table.add_column(heading.replace("_", " "), justify=justify)
     for row in found.report["classes"]:
-        scores = [_with_interval(row[name]) for name in shown]
+        # Their intervals are in evaluation.json: the lines must fit a terminal.
+        scores = [_with_interval(row["iou"]), *(_score(row[name]["value"]) for name in shown)]
         table.add_row(Text(row["name"]), f"{row['pixels']:,}", *scores)
     console = Console(highlight=False, markup=False)
     console.print(table)
@@ -266,10 +267,12 @@ def _print_scores(found: Evaluation) -> None:
 
 
 def _with_interval(score: dict[str, float | None]) -> str:
-    value, low, high = score["value"], score["low"], score["high"]
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if low is None else f"{value:.3f} ({low:.3f}–{high:.3f})"
+    low, high = score["low"], score["high"]
+    return _score(score["value"]) + ("" if low is None else f" ({low:.3f}–{high:.3f})")
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _reporter(talk: Talk) -> Reporter:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geounet.grid import Plan
-from geounet.planning import LARGEST_CACHE, SMALLEST_CACHE, blocks_touched, make_plan
+from geounet.planning import LARGEST_CACHE, SMALLEST_CACHE, blocks_touched, cut, make_plan
 from geounet.scene import open_scene
 from geounet.settings import SegmentSettings
 from tests.made_scenes import UTM33, north_up, write
@@ -59,3 +59,17 @@ def test_a_layout_that_is_slow_to_read_is_named_with_the_way_out(tmp_path):
 def test_a_plan_describes_itself(tmp_path, word):
     opened = scene(tmp_path / "s.tif", (100, 200))
     assert word in make_plan(opened, CARD, SegmentSettings(window=64), None).describe()
+
+
+def test_eight_views_are_said_to_take_eight_times_the_computing(tmp_path):
+    opened = scene(tmp_path / "s.tif", (100, 200))
+    once, often = (
+        make_plan(opened, CARD, SegmentSettings(window=64, tta=tta), None) for tta in (False, True)
+    )
+    assert often.computed_share == 8 * once.computed_share
+    assert often.memory - once.memory == 64 * 64 * 3 * 4 * len(CARD.classes)
+
+
+def test_a_margin_widens_the_halo_to_the_next_multiple_of_the_stride():
+    plans = [cut((100, 200), CARD, SegmentSettings(window=96), margin) for margin in (0, 3, 5)]
+    assert [plan.halo for plan in plans] == [24, 28, 32]

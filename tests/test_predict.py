@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
+from geounet.card import NODATA
+from geounet.errors import SettingsError
+from geounet.fit import fit
 from geounet.grid import Plan, round_up
+from geounet.model_file import load_model
 from geounet.predict import SYMMETRIES, Predictor, turn, turn_back
+from geounet.scene import open_scene
+from geounet.segmentation import segment
+from geounet.settings import SegmentSettings
+from tests.jobs import read as read_mask
 from tests.nets import architecture, card_of, random_net
 from tests.test_seams import assert_seamless, drawn_scene, reader, tiled, whole
 
@@ -117,3 +125,18 @@ def test_temperature_moves_confidence_and_not_the_mask(outputs, tta):
     if outputs == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=-1)
     np.testing.assert_allclose(b["probabilities"], 100 * softmax(logits, axis=-1), atol=0.51)
+
+
+def test_a_job_with_tta_maps_the_mean_of_the_views_and_resumes_as_such(model, scene, tmp_path):
+    chosen = SegmentSettings(tta=True, window=64, formats=("none",))
+    results = segment(scene, model, tmp_path, chosen)
+    loaded = load_model(model)
+    fitted = fit(open_scene(scene), loaded.card)
+    rows, cols = fitted.scene.grid.shape
+    pixels = fitted.scene.read(tuple(slice(0, round_up(n, STRIDE)) for n in (rows, cols)))
+    forward = Predictor(loaded.network, loaded.card, fitted.scale, fitted.offset, tta=True)
+    whole_map = np.asarray(forward(pixels.bands, pixels.valid)["mask"])
+    whole_map = np.where(pixels.valid, whole_map, NODATA)[:rows, :cols]
+    np.testing.assert_array_equal(read_mask(results.files[0]), whole_map)
+    with pytest.raises(SettingsError, match="tta was True and is now False"):
+        segment(scene, model, tmp_path, chosen.model_copy(update={"tta": False, "resume": True}))
