@@ -95,8 +95,8 @@ def grain(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
     It is close to normal, ends at ±3.5, and costs a fifth of ``jax.random.normal``.
     """
     words = jax.random.bits(_fast(key), shape, jnp.uint32)
-    total = sum(((words >> shift) & 255).astype(jnp.float32) for shift in (0, 8, 16, 24))
-    return (total - 510) / math.sqrt((256**2 - 1) / 3)
+    parts = jax.lax.bitcast_convert_type(words, jnp.uint8).astype(jnp.float32)
+    return (parts.sum(axis=-1) - 510) / math.sqrt((256**2 - 1) / 3)
 
 
 def _fast(key: Key[Array, ""]) -> Key[Array, ""]:
