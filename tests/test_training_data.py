@@ -157,3 +157,12 @@ def test_a_note_of_many_scenes_is_said_once(root):
     notes = load_training_data(settings_for(root, data={"scale": None})).notes
     assert len(notes) == 1
     assert notes[0].startswith("a and 2 more: ")
+
+
+def test_black_and_white_labels_are_refused_with_the_line_to_write(root):
+    for name, shape in SHAPES.items():
+        relabel(root, name, 255 * (np.arange(np.prod(shape)).reshape(shape) % 3 == 0))
+    with pytest.raises(InputError, match="`255: 1`"):
+        load_training_data(settings_for(root))
+    for data in ({"remap": {255: 1}}, {"remap": {255: "class 1"}}):
+        assert min(load_training_data(settings_for(root, data=data)).class_counts) > 0
