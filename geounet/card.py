@@ -17,6 +17,8 @@ Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 ShortText = Annotated[str, Field(max_length=200)]
 BlockKind = Literal["plain", "residual", "inverted_bottleneck"]
 Dilations = Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(max_length=4)]
+Count = Annotated[int, Field(ge=1, le=36)]
+Width = Annotated[int, Field(ge=1, le=1024)]
 LongText = Annotated[str, Field(max_length=4000)]
 
 
@@ -54,6 +56,44 @@ class Architecture(Frozen):
     expansion: int = later(4, ge=1, le=8)
     attention: bool = later(False)
     dilations: Dilations = later(())
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the grid that windows, halos and cores lie on."""
+        return 2**self.depth
+
+    @property
+    def width(self) -> int:
+        """Bands of the maps at full size, which the memory of a pass goes with."""
+        return self.base_filters
+
+
+class ResNetArchitecture(Frozen):
+    """A U-Net whose encoder is a ResNet of basic blocks (resnet_unet.py); only ever imported.
+
+    ``blocks`` counts those of the encoder's four stages, which are ``encoder_width`` wide and
+    twice that, and so on; ``decoder`` is how wide the five levels up are, the coarsest first.
+    """
+
+    kind: Literal["resnet_unet"] = "resnet_unet"
+    bands: int = Field(ge=1, le=256)
+    outputs: int = Field(ge=1, le=255)
+    blocks: tuple[Count, Count, Count, Count] = (2, 2, 2, 2)
+    encoder_width: int = Field(default=64, ge=1, le=256)
+    decoder: tuple[Width, Width, Width, Width, Width] = (256, 128, 64, 32, 16)
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the grid that windows, halos and cores lie on."""
+        return 32
+
+    @property
+    def width(self) -> int:
+        """Bands of the maps at full size, which the memory of a pass goes with."""
+        return max(self.decoder[-2:])
+
+
+AnyArchitecture = Annotated[Architecture | ResNetArchitecture, Field(discriminator="kind")]
 
 
 class LandClass(Frozen):
@@ -97,7 +137,7 @@ class ModelCard(Frozen):
     schema_version: Literal[1] = SCHEMA_VERSION
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
     summary: LongText = ""
-    architecture: Architecture
+    architecture: AnyArchitecture
     bands: tuple[ShortText, ...]
     level: ShortText = "surface reflectance"
     pixel_size: tuple[float, float] = (10.0, 30.0)

@@ -25,6 +25,7 @@ COMMANDS = {
 MODELS = {
     "list": "One line per model that comes with geounet.",
     "show": "A model's card: bands, classes, training data, licence, accuracy.",
+    "import": "Make a model from segmentation_models.pytorch weights.",
 }
 
 
@@ -38,7 +39,9 @@ def _make_app() -> App:
     )
     for name, summary in COMMANDS.items():
         app.command(f"geounet.commands:{name}", name=name, help=summary)
-    models = App(name="models", help="The models that come with geounet, and their cards.")
+    models = App(
+        name="models", help="Models: those that come with geounet, their cards, and imported ones."
+    )
     for name, summary in MODELS.items():
         models.command(f"geounet.commands:{name}_models", name=name, help=summary)
     app.command(models)

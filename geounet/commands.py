@@ -140,6 +140,19 @@ def show_models(
     print(load_model(model).card.model_dump_json(indent=2))
 
 
+def import_models(
+    weights: Annotated[str, Parameter(help=".safetensors weights of a segmentation_models Unet")],
+    card: Annotated[str, Parameter(help="YAML file: name, bands, mean, std, classes, licence")],
+    out: Annotated[str, Parameter(help=".safetensors model to write")],
+    overwrite: Annotated[bool, Parameter(help="replace the model if it is there")] = False,
+) -> None:
+    """Make a model from the weights of segmentation_models.pytorch's Unet over resnet18 or 34."""
+    from geounet.torch_weights import import_weights
+
+    found = import_weights(Path(weights), Path(card), Path(out), overwrite)
+    print(f"{out}: {found.name}, {len(found.classes)} classes, reach {found.reach} pixels")
+
+
 def inspect(
     scene: Annotated[str, Parameter(help="raster, product folder or scene.yaml")],
     band: Bands = (),

@@ -20,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from geounet.atomic import write_bytes
-from geounet.card import SCHEMA_VERSION, Architecture, ModelCard
+from geounet.card import SCHEMA_VERSION, AnyArchitecture, ModelCard
 from geounet.errors import ModelError
-from geounet.unet import UNet, fold, reach
+from geounet.networks import Network, build, fold, is_folded, reach
 
 METADATA_KEY = "geounet"
 MAX_CARD_BYTES = 1_000_000
@@ -34,7 +34,7 @@ class Model:
     """A network ready for inference, with what it says of itself and where it came from."""
 
     card: ModelCard
-    network: UNet
+    network: Network
     path: Path
 
 
@@ -62,19 +62,13 @@ def find_model(name_or_path: str | Path) -> Path:
 
 
 def save_model(
-    path: Path, network: UNet, card: ModelCard, dtype: Literal["float16", "float32"] = "float16"
+    path: Path, network: Network, card: ModelCard, dtype: Literal["float16", "float32"] = "float16"
 ) -> ModelCard:
     """Write ``network``, batch norm folded, with its card; returns the card with its hash."""
-    architecture = card.architecture
-    if architecture.batch_norm:
-        network, architecture = fold(network, architecture)
+    network, architecture = fold(network, card.architecture)
     tensors = {name: value.astype(dtype) for name, value in _tensors_of(network).items()}
     bare = card.model_copy(
-        update={
-            "architecture": architecture.model_copy(update={"dropout": 0.0}),
-            "reach": reach(architecture),
-            "sha256": "",
-        }
+        update={"architecture": architecture, "reach": reach(architecture), "sha256": ""}
     )
     _check_finite(path, tensors)
     signed = bare.model_copy(update={"sha256": _digest(bare, tensors)})
@@ -142,7 +136,7 @@ def _card_of(path: Path, metadata: Mapping[str, str] | None) -> ModelCard:
         card = ModelCard.model_validate(fields)
     except (ValidationError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: its card is not valid: {_one_line(error)}") from error
-    if card.architecture.batch_norm or card.architecture.dropout:
+    if not is_folded(card.architecture):
         raise ModelError(f"{path}: batch norm is not folded; save it with save_model")
     if card.reach != reach(card.architecture):
         raise ModelError(
@@ -151,7 +145,7 @@ def _card_of(path: Path, metadata: Mapping[str, str] | None) -> ModelCard:
     return card
 
 
-def _check_header(path: Path, file: Any, architecture: Architecture) -> None:
+def _check_header(path: Path, file: Any, architecture: AnyArchitecture) -> None:
     expected = _shapes_of(architecture)
     found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
     differences = [f"lacks {name}" for name in sorted(expected.keys() - found.keys())]
@@ -187,21 +181,21 @@ def _canonical(card: ModelCard) -> str:
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-def _tensors_of(network: UNet) -> Tensors:
+def _tensors_of(network: Network) -> Tensors:
     flat = nnx.to_flat_state(nnx.state(network, nnx.Param))
     return {".".join(map(str, path)): np.asarray(value[...]) for path, value in flat}
 
 
-def _shapes_of(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+def _shapes_of(architecture: AnyArchitecture) -> dict[str, tuple[int, ...]]:
     flat = nnx.to_flat_state(nnx.state(_abstract(architecture), nnx.Param))
     return {".".join(map(str, path)): value.shape for path, value in flat}
 
 
-def _abstract(architecture: Architecture) -> UNet:
-    return nnx.eval_shape(lambda: UNet(architecture, nnx.Rngs(0)))
+def _abstract(architecture: AnyArchitecture) -> Network:
+    return nnx.eval_shape(lambda: build(architecture, nnx.Rngs(0)))
 
 
-def _network_from(architecture: Architecture, tensors: Tensors) -> UNet:
+def _network_from(architecture: AnyArchitecture, tensors: Tensors) -> Network:
     network = _abstract(architecture)
     state = nnx.state(network, nnx.Param)
     loaded = [

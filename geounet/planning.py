@@ -27,7 +27,7 @@ SMALLEST_CACHE, LARGEST_CACHE = 64_000_000, 512_000_000
 PROCESS_BYTES = 450_000_000
 """Python, JAX, GDAL and Dask before the first tile (measured, benchmarks/memory.py)."""
 FEATURE_MAPS = 8.5
-"""Float32 maps of ``base_filters`` bands that one forward pass keeps (measured, likewise)."""
+"""Float32 maps of the network's ``width`` that one forward pass keeps (measured, likewise)."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ def cut(
 
     Args:
         shape: rows and columns of the scene.
-        card: its reach and depth set the halo and the stride.
+        card: its reach and its network set the halo and the stride.
         settings: the window, if one is asked for.
         margin: pixels around each core where labels must be exact too.
 
     Raises:
         SettingsError: if the window asked for leaves the stride grid, or no core.
     """
-    stride = 2**card.architecture.depth
+    stride = card.architecture.stride
     # A core with its margin lies inside one rounded up to the stride, and rule 1 holds for that.
     halo = round_up(card.reach, stride) + round_up(margin, stride)
     window = settings.window or _default_window(card, halo, settings)
@@ -149,14 +149,16 @@ def _default_window(card: ModelCard, halo: int, settings: ComputeSettings) -> in
     on_cpu = jax.devices()[0].platform == "cpu"
     window = CPU_WINDOW if on_cpu else GPU_WINDOW
     limit = _available_bytes() * 0.6 / max(1, settings.workers) if on_cpu else float("inf")
-    smallest = max(SMALLEST_WINDOW, round_up(2 * halo + 1, 2**card.architecture.depth))
+    smallest = max(SMALLEST_WINDOW, round_up(2 * halo + 1, card.architecture.stride))
+    # Of a window four halos wide a quarter is kept.
+    window = max(window, 4 * halo)
     while window > smallest and _process_bytes(card, window * window, settings.tta) > limit:
         window //= 2
     return max(window, smallest)
 
 
 def _process_bytes(card: ModelCard, pixels: int, tta: bool) -> int:
-    per_pixel = FEATURE_MAPS * 4 * card.architecture.base_filters + 8 * card.architecture.bands
+    per_pixel = FEATURE_MAPS * 4 * card.architecture.width + 8 * card.architecture.bands
     # The sum over the views, one view's, and what comes of the two.
     per_pixel += 3 * 4 * len(card.classes) * tta
     return int(PROCESS_BYTES + pixels * per_pixel)

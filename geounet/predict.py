@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 
 from geounet.card import ModelCard
-from geounet.unet import UNet
+from geounet.networks import Network
 
 Precision = Literal["f32", "bf16"]
 Bands = Shaped[np.ndarray, "row col band"]
@@ -45,7 +45,7 @@ class Predictor:
 
     def __init__(
         self,
-        network: UNet,
+        network: Network,
         card: ModelCard,
         scale: tuple[float, ...],
         offset: tuple[float, ...],
@@ -144,7 +144,7 @@ def _log_probabilities(logits: Logits) -> Float[Array, "row col klass"]:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _logits(
-    graph: nnx.GraphDef[UNet],
+    graph: nnx.GraphDef[Network],
     dtype: jnp.dtype,
     state: nnx.State,
     bands: Shaped[Array, "row col band"],

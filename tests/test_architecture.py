@@ -12,6 +12,7 @@ PACKAGE = ROOT / "geounet"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stem != "__init__")
 CORE = {
     "area", "blocks", "card", "errors", "grid", "polygonize", "predict", "sensors", "style", "unet",
+    "networks", "resnet_unet",
     "learn.augment", "learn.block_index", "learn.border", "learn.geometry", "learn.ground",
     "learn.light", "learn.losses", "learn.metrics",
     "learn.sampling", "learn.optimiser", "learn.standing", "learn.chip_source",
