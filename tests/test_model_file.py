@@ -13,7 +13,14 @@ from safetensors.numpy import load_file, save_file
 from geounet.errors import ModelError
 from geounet.model_file import METADATA_KEY, find_model, load_card, load_model, save_model, shipped
 from geounet.unet import UNet, fold
-from tests.nets import architecture, card_of, random_net
+from tests.nets import (
+    EVERYTHING,
+    architecture,
+    card_of,
+    name_of,
+    net_with_statistics,
+    random_net,
+)
 
 
 @pytest.fixture
@@ -49,6 +56,39 @@ def test_saving_folds_batch_norm(tmp_path):
     assert not card.architecture.batch_norm
     loaded = load_model(tmp_path / "m.safetensors").network
     np.testing.assert_allclose(loaded(x), plain(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("options", EVERYTHING, ids=name_of)
+def test_every_kind_of_network_comes_back_as_it_was_saved(options, tmp_path):
+    arch = architecture(depth=1, **options).model_copy(update={"batch_norm": True})
+    network, path = net_with_statistics(arch), tmp_path / "m.safetensors"
+    card = save_model(path, network, card_of(arch), "float32")
+    loaded, forward = load_model(path), nnx.jit(lambda network, x: network(x))
+    assert loaded.card == card == load_card(path)
+    assert card.architecture == arch.model_copy(update={"batch_norm": False})
+    x = np.random.default_rng(0).normal(size=(1, 10, 6, 3)).astype(np.float32)
+    plain, _ = fold(network, arch)
+    np.testing.assert_array_equal(forward(loaded.network, x), forward(plain, x))
+    np.testing.assert_allclose(forward(loaded.network, x), forward(network, x), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"block": "residual"}, r"lacks decoder\.0\.projection"),
+        ({"attention": True}, r"lacks gates\.0\.psi\.bias"),
+        ({"dilations": [2]}, "the card's reach is 22, its network's is 30"),
+        ({"expansion": 6}, "SHA-256 differs"),
+        ({"block": "dense"}, r"block: Input should be 'plain', 'residual' or"),
+    ],
+)
+def test_another_kind_of_network_than_the_cards_is_refused(change, match, model):
+    path, card = model
+    fields = card.model_dump()
+    fields["architecture"] |= change
+    rewrite(path, fields)
+    with pytest.raises(ModelError, match=match):
+        load_model(path)
 
 
 def test_the_same_model_gives_the_same_bytes(tmp_path):

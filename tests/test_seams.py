@@ -15,7 +15,7 @@ from scipy.ndimage import uniform_filter1d
 from geounet.grid import Plan, Tile, round_up
 from geounet.predict import Predictor
 from geounet.unet import reach
-from tests.nets import architecture, card_of, random_net
+from tests.nets import EVERYTHING, architecture, card_of, name_of, random_net
 
 
 @lru_cache(maxsize=8)
@@ -97,6 +97,21 @@ def test_tiled_equals_whole(depth, data):
     plan = Plan(shape, window, halo, stride)
     truth = whole(read, forward, shape, stride)
     assert_seamless(tiled(read, forward, plan.tiles, shape, outputs), truth)
+
+
+@pytest.mark.parametrize("options", EVERYTHING, ids=name_of)
+def test_every_kind_of_network_is_seamless_and_needs_its_halo(options):
+    arch = architecture(2, base_filters=3, bands=2, **options)
+    halo, shape = round_up(reach(arch), 4), (115, 95)
+    scale = (1e-4,) * 2, (0.0,) * 2
+    forward = Predictor(random_net(arch), card_of(arch), *scale).logits
+    read = reader(*drawn_scene(shape, 5))
+    truth = whole(read, forward, shape, 4)
+    windows = Plan(shape, 2 * halo + 16, halo, 4).tiles
+    assert_seamless(tiled(read, forward, windows, shape, 3), truth)
+    short = Plan(shape, 2 * halo + 16, halo - 4, 4).tiles
+    with pytest.raises(AssertionError):
+        assert_seamless(tiled(read, forward, short, shape, 3), truth)
 
 
 DEPTH, SHAPE = 3, (205, 231)
