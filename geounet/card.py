@@ -90,7 +90,8 @@ class ResNetArchitecture(Frozen):
     @property
     def width(self) -> int:
         """Bands of the maps at full size, which the memory of a pass goes with."""
-        return max(self.decoder[-2:])
+        # The stem's maps have a quarter of the pixels.
+        return max(self.decoder[-1], self.encoder_width // 4)
 
 
 AnyArchitecture = Annotated[Architecture | ResNetArchitecture, Field(discriminator="kind")]
