@@ -271,6 +271,7 @@ def test_one_device_takes_all():
     assert found.divide(np.zeros((5, 2))).shape == (5, 2)
 
 
+@pytest.mark.slow
 def test_eight_devices_give_what_one_gives(tmp_path):
     """In a process of its own, as devices are simulated from the start or not at all."""
     flags = "--xla_force_host_platform_device_count=8"

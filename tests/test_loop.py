@@ -16,34 +16,11 @@ from geounet.learn.learner import take_step
 from geounet.learn.loop import fit
 from geounet.learn.prefetch import READY, Prefetch
 from geounet.learn.standing import Standing, best_of, is_exhausted, score_of
-from geounet.reporting import Silence
 from geounet.stop import StopRequest
+from tests.listener import Listener
 from tests.made_source import MadeSource, settings_of
 
 TIMES = {"seconds", "validation_seconds", "samples_per_second", "waited"}
-
-
-class Listener(Silence):
-    """A reporter that remembers."""
-
-    def __init__(self):
-        self.notes, self.figures, self.records, self.stages = [], [], [], []
-        self.advanced = 0
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def start(self, what, pixels, done):
-        self.stages.append((what, pixels, done))
-
-    def advance(self, pixels):
-        self.advanced += pixels
-
-    def show(self, figures):
-        self.figures.append(figures)
-
-    def record(self, fields):
-        self.records.append(fields)
 
 
 class StopAfter(StopRequest):
@@ -176,8 +153,8 @@ def test_resuming_without_a_checkpoint_starts_anew(whole, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "source", "field"),
     [
-        (settings_of(seed=1), MadeSource(), r"settings\.seed was 0 and is now 1"),
-        (settings_of(epochs=5), MadeSource(), r"settings\.epochs was 4 and is now 5"),
+        (settings_of(seed=1), MadeSource(), r"seed was 0 and is now 1"),
+        (settings_of(epochs=5), MadeSource(), r"epochs was 4 and is now 5"),
         (settings_of(), MadeSource(mean=(0.1, 0.2)), r"data\.mean was"),
         (settings_of(), MadeSource(held=7), r"data\.validation was 6 and is now 7"),
     ],

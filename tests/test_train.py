@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +19,10 @@ from affine import Affine
 from flax import nnx
 from rasterio.crs import CRS
 
-from geounet.errors import InputError, OutputError, SettingsError
+from geounet.errors import InputError, InterruptedJobError, OutputError, SettingsError
+from geounet.job import open_job
+from geounet.learn import metrics
+from geounet.learn.records import Events, read_records
 from geounet.learn.train_settings import (
     AugmentSettings,
     TrainSettings,
@@ -25,6 +34,7 @@ from geounet.learn.training import confusions, train
 from geounet.learn.training_data import load_training_data
 from geounet.model_file import load_model
 from geounet.unet import UNet
+from tests.listener import Listener
 
 CRS_OF_ALL = CRS.from_epsg(32633)
 CONFIG = {
@@ -45,7 +55,7 @@ CONFIG = {
     },
     "network": {"depth": 1, "base_filters": 4, "dropout": 0.1},
     "augment": {"zoom": [0.8, 1.25], "gain": 0.1, "haze": 0.01, "noise": 0.002},
-    "optimiser": {"learning_rate": 0.02, "ema": 0.9},
+    "optimiser": {"kind": "adamw", "learning_rate": 0.02, "ema": 0.9},
     "chip": 16,
     "batch": 4,
     "epochs": 4,
@@ -93,8 +103,8 @@ def settings(folder):
 @pytest.fixture(scope="module")
 def trained(settings, tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "out"
-    seen = []
-    return train(settings, out, report=seen.append), seen, out
+    listener = Listener()
+    return train(settings, out, reporter=listener), listener, out
 
 
 def changed(settings, **fields) -> TrainSettings:
@@ -107,18 +117,16 @@ def test_it_learns_what_the_labels_show(trained):
     assert result.epochs[-1]["iou"]["water"] > 0.9
     hits, total = np.trace(result.confusion), result.confusion.sum()
     assert hits / total > 0.9
-    assert "place was held out" in result.card.accuracy["IoU water"]
+    assert result.card.accuracy["IoU water"].endswith("on validation chips of training")
 
 
 def test_the_folder_holds_model_metrics_and_settings(trained, settings):
-    result, seen, out = trained
-    assert sorted(p.name for p in out.iterdir()) == [
-        "config.yaml",
-        "metrics.jsonl",
-        "model.safetensors",
-    ]
+    result, listener, out = trained
+    names = {p.name for p in out.iterdir()}
+    assert names >= {"config.yaml", "metrics.jsonl", "model.safetensors", "report.html"}
+    assert not any(name.startswith(".") for name in names)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert lines == seen == list(result.epochs)
+    assert lines == listener.records == list(result.epochs)
     assert [line["epoch"] for line in lines] == list(range(1, settings.epochs + 1))
     for key in ("loss", "learning_rate", "seconds", "samples_per_second", "iou"):
         assert all(key in line for line in lines)
@@ -191,9 +199,10 @@ def test_a_folder_that_holds_something_is_refused_and_kept(settings, tmp_path):
         train(settings, tmp_path)
     train(settings, tmp_path, overwrite=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert not (tmp_path / ".geounet").exists()
     with pytest.raises(OutputError, match="is a file"):
         train(settings, tmp_path / "notes.txt")
-    with pytest.raises(OutputError, match=r"notes\.txt/run: cannot be written"):
+    with pytest.raises(OutputError, match=r"notes\.txt/run: not a folder that can be written"):
         train(settings, tmp_path / "notes.txt/run")
 
 
@@ -205,6 +214,159 @@ def test_a_loss_that_is_no_number_stops_the_run_before_a_model_is_written(settin
     with pytest.raises(SettingsError, match=r"epoch .*lower optimiser\.learning_rate"):
         train(run, tmp_path / "out")
     assert not (tmp_path / "out/model.safetensors").exists()
+
+
+def signal_at(step, number):
+    """A reporter that sends this process a signal after so many steps."""
+    return Listener(
+        lambda told: os.kill(os.getpid(), number) if len(told.figures) == step else None
+    )
+
+
+@pytest.fixture(scope="module")
+def stopped(settings, tmp_path_factory):
+    """A folder whose training a signal stopped in the midst of its second epoch."""
+    out = tmp_path_factory.mktemp("stopped") / "out"
+    with pytest.raises(InterruptedJobError, match="epoch 2, after 2 of its") as caught:
+        train(settings, out, reporter=signal_at(10, signal.SIGTERM))
+    assert caught.value.exit_code == 143
+    return out
+
+
+def copied(folder, target):
+    shutil.copytree(folder, target)
+    return target
+
+
+def test_a_stopped_training_resumes_to_the_same_bytes(trained, stopped, settings, tmp_path):
+    out = copied(stopped, tmp_path / "out")
+    assert not (out / "model.safetensors").exists()
+    result = train(settings, out, resume=True)
+    assert result.model.read_bytes() == trained[0].model.read_bytes()
+    assert result.card == trained[0].card
+    np.testing.assert_array_equal(result.confusion, trained[0].confusion)
+    assert not (out / ".geounet").exists()
+
+
+def test_an_unfinished_training_is_neither_overwritten_nor_forgotten(stopped, settings, tmp_path):
+    out = copied(stopped, tmp_path / "out")
+    with pytest.raises(OutputError, match="unfinished training; go on with --resume, or start"):
+        train(settings, out)
+    with pytest.raises(SettingsError, match=r"cannot resume, seed was 0 and is now 3"):
+        train(changed(settings, seed=3), out, resume=True)
+    assert load_settings(out / "config.yaml").seed == 0
+    with open_job(out, ()):
+        pass
+    assert list((out / ".geounet/training/last").glob("*.sha256"))
+
+
+def test_overwriting_starts_anew(trained, stopped, settings, tmp_path):
+    out, listener = copied(stopped, tmp_path / "out"), Listener()
+    result = train(settings, out, reporter=listener, overwrite=True)
+    assert listener.stages[0][2] == 0
+    assert result.model.read_bytes() == trained[0].model.read_bytes()
+
+
+def test_resuming_what_is_finished_changes_nothing(trained, settings, tmp_path):
+    out, listener = copied(trained[2], tmp_path / "out"), Listener()
+    result = train(settings, out, reporter=listener, resume=True)
+    assert "is finished already, nothing to resume" in listener.notes[-1]
+    assert not listener.stages
+    assert result.card == trained[0].card
+    assert result.epochs == trained[0].epochs
+    np.testing.assert_array_equal(result.confusion, trained[0].confusion)
+    with pytest.raises(SettingsError, match=r"cannot resume, epochs was 4 and is now 5"):
+        train(changed(settings, epochs=5), out, resume=True)
+
+
+def test_resuming_where_no_training_was_is_refused(settings, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds no training to resume"):
+        train(settings, tmp_path, resume=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_link_in_place_of_the_checkpoints_is_refused(settings, tmp_path):
+    (tmp_path / "out/.geounet").mkdir(parents=True)
+    (tmp_path / "out/.geounet/training").symlink_to(tmp_path)
+    with pytest.raises(OutputError, match="training: is a link, and could lead anywhere"):
+        train(settings, tmp_path / "out", resume=True)
+
+
+def test_an_epoch_chosen_on_validation_is_said_on_the_card(settings, tmp_path):
+    result = train(changed(settings, keep="best"), tmp_path / "out")
+    assert "too good by that choice" in result.card.accuracy["IoU water"]
+    best = max(record["macro_iou"] for record in result.epochs)
+    assert metrics.iou(result.confusion).mean() == pytest.approx(best, abs=1e-6)
+
+
+def test_tensorboard_that_is_not_installed_is_said_first(settings, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(SettingsError, match=r"pip install geounet\[tensorboard\]"):
+        train(changed(settings, tensorboard=True), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_event_files_hold_every_number_once_also_after_a_resume(tmp_path):
+    pytest.importorskip("tensorboardX")
+    records = [
+        {"epoch": n, "loss": 0.5 / n, "iou": {"land": 0.5, "water": None}, "confusion": [[1]]}
+        for n in (1, 2, 3)
+    ]
+    first = Events(tmp_path)
+    for record in records:
+        first.add(record)
+    first.close()
+    again = Events(tmp_path, records[:2])
+    again.close()
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    data = file.read_bytes()
+    assert data.count(b"iou/land") == data.count(b"loss") == 2
+    assert b"water" not in data
+
+
+def test_records_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"metrics\.jsonl: no records of a training"):
+        read_records(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("{")
+    with pytest.raises(InputError, match=r"metrics\.jsonl: no records of a training"):
+        read_records(tmp_path)
+
+
+def command(folder, out, *flags):
+    words = [sys.executable, "-m", "geounet.cli", "train", str(folder / "often.yaml"), str(out)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*words, *flags], stdout=pipe, stderr=pipe, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_command_that_was_ended_resumes_to_the_same_bytes(
+    number, code, folder, trained, tmp_path
+):
+    """20 batches, of which some 10 before the signal: the model is that of one run, to the byte."""
+    (folder / "often.yaml").write_text(yaml.safe_dump(CONFIG | {"checkpoint_minutes": 0}))
+    out = tmp_path / "out"
+    process = command(folder, out)
+    checkpoints = out / ".geounet/training/last"
+    deadline = time.monotonic() + 200
+    while not list(checkpoints.glob("1[0-9]*.sha256")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == code, errors
+    assert not (out / "model.safetensors").exists()
+    if code > 0:
+        assert "--resume to go on" in errors
+    process = command(folder, out, "--resume", "--quiet")
+    printed, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert printed == errors == ""
+    assert (out / "model.safetensors").read_bytes() == trained[0].model.read_bytes()
 
 
 def test_bad_labels_are_refused_before_the_folder_is_made(settings, tmp_path):
@@ -221,7 +383,10 @@ def test_bad_labels_are_refused_before_the_folder_is_made(settings, tmp_path):
         ("name: [", "not valid YAML"),
         ("name: tiny", "classes: Field required"),
         (yaml.safe_dump(CONFIG | {"epoch": 3}), "epoch: Extra inputs are not permitted"),
-        (yaml.safe_dump(CONFIG | {"chip": 17}), "chip 17 must be a multiple of 2"),
+        (
+            yaml.safe_dump(CONFIG | {"chip": 17}),
+            "chip 17 must be a multiple of 2 for depth 1; the next size is 18",
+        ),
         (yaml.safe_dump(CONFIG | {"epochs": 0}), "epochs: Input should be greater"),
         (
             yaml.safe_dump(CONFIG | {"classes": CONFIG["classes"][:1] * 2}),

@@ -128,7 +128,10 @@ class _Run:
             self._reporter.note(f"{self._out}: no checkpoint yet; starts at the first epoch")
             return
         arrays, about = found
-        refuse_difference(self._out, about["identity"], self._identity)
+        before, now = about["identity"], self._identity
+        # Settings decide which batches there are, so a changed one is the better thing to name.
+        refuse_difference(self._out, before["settings"], now["settings"])
+        refuse_difference(self._out, before, now)
         self._stepper.learner = state_of(arrays, self._stepper.learner)
         self._stepper.standing = Standing.from_json(about["standing"])
         write_records(self._out, self._stepper.standing.records)
@@ -146,6 +149,7 @@ class _Run:
                 while not self._is_over():
                     self._take_steps(batches)
                     self._close_epoch()
+            self._save()
         finally:
             self._reporter.finish()
 
