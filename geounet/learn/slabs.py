@@ -6,6 +6,7 @@ that another slab needs too, so chips that lie anywhere cost no more than chips 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -23,6 +24,10 @@ SMALL = 2**20
 """Pixels: a scene of so many at most is one slab, whatever its blocks."""
 SLAB_BYTES = 64 * 2**20
 """A slab that would be larger, decoded, is cut; never below one block."""
+LATEST = 8
+"""One of so many parts of the memory is for the latest slabs."""
+Key = tuple[int, int, int]
+Decoded = tuple[Image, Labels]
 
 
 @dataclass(frozen=True)
@@ -56,15 +61,18 @@ def slabs_of(labelled: LabelledScene, side: int) -> Slabs:
 class Reader:
     """Reads any chip; decoded slabs stay in memory while ``cache_mb`` lasts.
 
-    Threads may read at once. Slabs that were kept are never given up for others: chips come in no
-    order, so the newest slab is no likelier to be needed again than the oldest.
+    Threads may read at once. Most of the memory holds the slabs that came first, and never gives
+    them up: chips come in no order, so a new slab is no likelier to be needed than an old one. The
+    rest holds the latest, as the crop that is drawn around a pixel needs the pixel's slab again.
     """
 
     def __init__(self, scenes: Sequence[LabelledScene], side: int, cache_mb: int) -> None:
         self._scenes = tuple(scenes)
         self._slabs = tuple(slabs_of(scene, side) for scene in scenes)
-        self._kept: dict[tuple[int, int, int], tuple[Image, Labels]] = {}
-        self._room = cache_mb * 2**20
+        self._kept: dict[Key, Decoded] = {}
+        self._latest: OrderedDict[Key, Decoded] = OrderedDict()
+        self._room_for_latest = cache_mb * 2**20 // LATEST
+        self._room = cache_mb * 2**20 - self._room_for_latest
         self._lock = Lock()
 
     def read(self, chip: Chip) -> tuple[Image, Labels]:
@@ -88,19 +96,32 @@ class Reader:
                 labels[shift(common, chip.window)] = classes[shift(common, slab)]
         return labels
 
-    def _read(self, scene: int, slab: Window) -> tuple[Image, Labels]:
+    def _read(self, scene: int, slab: Window) -> Decoded:
         key = (scene, slab[0].start, slab[1].start)
-        kept = self._kept.get(key)
-        if kept is not None:
-            return kept
+        known = self._kept.get(key) or self._latest.get(key)
+        if known is not None:
+            return known
         read = self._scenes[scene].read(slab)
-        size = sum(array.nbytes for array in read)
         with self._lock:
             # Another thread may have read it meanwhile: then its arrays are those to keep.
-            if key not in self._kept and size <= self._room:
-                self._room -= size
-                self._kept[key] = read
-            return self._kept.get(key, read)
+            known = self._kept.get(key) or self._latest.get(key)
+            return known or self._keep(key, read)
+
+    def _keep(self, key: Key, read: Decoded) -> Decoded:
+        if _size_of(read) <= self._room:
+            self._room -= _size_of(read)
+            self._kept[key] = read
+            return read
+        self._room_for_latest -= _size_of(read)
+        self._latest[key] = read
+        while self._room_for_latest < 0:
+            _, oldest = self._latest.popitem(last=False)
+            self._room_for_latest += _size_of(oldest)
+        return read
+
+
+def _size_of(read: Decoded) -> int:
+    return sum(array.nbytes for array in read)
 
 
 def _starts(span: slice, length: int, size: int) -> range:
