@@ -18,7 +18,6 @@ from geounet.learn.plots import draw_confusion, draw_curves
 from geounet.learn.report_parts import (
     FOOT,
     confusion_part,
-    duration,
     in_line,
     model_part,
     provenance_part,
@@ -26,6 +25,7 @@ from geounet.learn.report_parts import (
 )
 from geounet.learn.sample_plot import Example, draw_examples
 from geounet.learn.train_settings import TrainSettings, to_yaml
+from geounet.reporting import duration
 
 Record = Mapping[str, Any]
 PICTURES = ("learning.png", "predictions.png", "confusion.png")
@@ -130,7 +130,7 @@ def _short_answers(training: Training) -> dict[str, page.Content]:
     }
     if best is not None:
         number = records[best].get("epoch", best + 1)
-        facts["Best macro IoU"] = f"{score(macro(records[best]))} (epoch {number})"
+        facts["Best macro IoU"] = page.with_range(score(macro(records[best])), f"epoch {number}")
     facts["Epochs"] = f"{len(records)} of {training.settings.epochs}"
     facts["Time"] = duration(sum(number_or_zero(r.get("seconds")) for r in records))
     if np.isfinite(speed).any():
@@ -194,15 +194,16 @@ def _samples(png: bytes) -> page.Markup:
         png,
         "Validation samples in rows: image, label, map and error side by side, with a legend.",
         "Samples of the validation part, spread over their ranking by IoU: the worst above, the "
-        "best below. Images are stretched from their 2nd to their 98th percentile.",
+        "best below. Images are stretched together, from their 2nd to their 98th percentile.",
     )
 
 
 def _data(training: Training) -> page.Markup:
     settings = training.settings
-    told = settings.data.model_dump(mode="json", exclude_defaults=True)
+    fields = settings.data.model_dump(mode="json", exclude_none=True)
+    told = settings.data.model_dump(exclude_defaults=True, exclude_none=True)
     values: dict[str, page.Content] = dict(training.parts)
-    values |= {name: in_line(value) for name, value in told.items()}
+    values |= {f"data.{name}": in_line(fields[name]) for name in told}
     values["chip and batch"] = f"{settings.chip} pixels, {settings.batch} at a time"
     values["described as"] = training.card.training_data or "not said"
     values["licence of the data"] = training.card.training_licence or "not stated"

@@ -110,16 +110,6 @@ def in_line(value: Any) -> str:
     return text[1:-1] if isinstance(value, list | dict) else text
 
 
-def duration(seconds: float) -> str:
-    """Seconds in words: 8 s, 12 min 05 s, 3 h 40 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
 def score(value: float | None) -> str:
     """A score with three decimals; a dash where there is none."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"

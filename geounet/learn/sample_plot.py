@@ -71,9 +71,10 @@ def draw_examples(
     height = head + len(examples) * (side + gap) + legend
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), dpi=DPI)
-        for row, example in enumerate(examples):
+        pictures = _pictures(examples, bands)
+        for row, (example, picture) in enumerate(zip(examples, pictures, strict=True)):
             bottom = height - head - (row + 1) * (side + gap) + gap
-            for column, pixels in enumerate(_panels(example, classes, bands)):
+            for column, pixels in enumerate(_panels(example, picture, classes)):
                 left = margin + column * (side + gap)
                 box = (left / width, bottom / height, side / width, side / height)
                 _show(figure.add_axes(box), pixels, _HEADINGS[column] if row == 0 else "")
@@ -95,13 +96,21 @@ def seen(image: Float[np.ndarray, "row col band"], bands: Sequence[str]) -> np.n
     return image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
 
 
+def _pictures(examples: Sequence[Example], bands: Sequence[str]) -> list[np.ndarray]:
+    """The images as colours, stretched together, so that a dull one stays dull beside the rest."""
+    shown = [seen(example.image, bands) for example in examples]
+    pixels = [image.reshape(-1, 1, image.shape[-1]) for image in shown]
+    ends = np.cumsum([len(part) for part in pixels])[:-1]
+    parts = np.split(stretched(np.concatenate(pixels)), ends)
+    return [part.reshape(*image.shape[:2], 3) for part, image in zip(parts, shown, strict=True)]
+
+
 def _panels(
-    example: Example, classes: Sequence[AnyClass], bands: Sequence[str]
+    example: Example, picture: np.ndarray, classes: Sequence[AnyClass]
 ) -> tuple[np.ndarray, ...]:
     colours = [rgb(c.colour) for c in classes]
-    blank = ~np.isfinite(example.image).all(axis=-1)
     return (
-        _striped(stretched(seen(example.image, bands)), blank),
+        _striped(picture, ~np.isfinite(example.image).all(axis=-1)),
         _painted(example.labels, colours),
         _painted(example.predicted, colours),
         _errors(example, len(classes)),
