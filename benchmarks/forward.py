@@ -1,9 +1,12 @@
 """What limits the CPU: the bare forward pass, its operations in other forms, and the peak.
 
     python -m benchmarks.forward [--base 32] [--window 1024] [--rounds 5]
+    python -m benchmarks.forward --block residual --block inverted_bottleneck --block attention …
 
-Variants are timed in turn; each gives the same logits. The peak is a float32 matrix product of
-2048³, the most that XLA's CPU backend does here.
+Without ``--block``, the plain network's operations in other forms, each with the same logits; with
+it, the networks that it names beside the plain one, and the depthwise convolution as a grouped one.
+Everything is timed in turn. The peak is a float32 matrix product of 2048³, the most that XLA's CPU
+backend does here.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.made import BANDS
-from geounet import unet
+from geounet import blocks, unet
 from geounet.card import Architecture
+from geounet.unet import UNet
 from tests.nets import random_net
 
 
@@ -31,31 +35,49 @@ def main() -> None:
     parser.add_argument("--base", type=int, default=32)
     parser.add_argument("--window", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--block", action="append", choices=KINDS, default=[])
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     args = parser.parse_args()
-    arch = Architecture(
-        bands=len(BANDS), outputs=4, depth=4, base_filters=args.base, batch_norm=False, dropout=0
-    )
-    network = random_net(arch)
-    shape = (1, args.window, args.window, len(BANDS))
-    x = jax.random.normal(jax.random.key(0), shape)
-    runs = {name: compiled(network, x, changes) for name, changes in VARIANTS.items()}
-    truth = np.asarray(runs["as it is"]())
-    for name, run in runs.items():
-        np.testing.assert_allclose(np.asarray(run()), truth, atol=1e-3, err_msg=name)
+    named = [("as it is", PLAIN, ())]
+    named += [(name, KINDS[name], ()) for name in args.block]
+    if "inverted_bottleneck" in args.block:
+        named.append(("… with grouped convolutions", KINDS["inverted_bottleneck"], (GROUPED,)))
+    if not args.block:
+        named += [(name, PLAIN, changes) for name, changes in VARIANTS.items()]
+    x = jax.random.normal(jax.random.key(0), (1, args.window, args.window, len(BANDS)))
+    runs, work, logits = {}, {}, {}
+    for name, options, changes in named:
+        network = network_of(args.base, options)
+        runs[name], work[name] = compiled(network, x, changes), flops_of(network, x)
+        # The same weights, whatever the form of the operations.
+        truth = logits.setdefault(str(options), np.asarray(runs[name]()))
+        tolerance = 1e-3 * max(1, truth.std())
+        np.testing.assert_allclose(runs[name](), truth, atol=tolerance, rtol=0, err_msg=name)
     seconds = in_turn(runs, args.rounds)
-    work = flops_per_pixel(arch)
+    pixels = args.window**2
     lines = [
-        f"{work / 1e3:.0f} kFLOP per pixel; matrix product {peak():.0f} GFLOP/s\n",
-        "| forward pass | s | Mpx/s | GFLOP/s |",
-        "|---|---|---|---|",
+        f"matrix product {peak():.0f} GFLOP/s\n",
+        "| forward pass | kFLOP/px | s | Mpx/s | GFLOP/s |",
+        "|---|---|---|---|---|",
     ]
     for name, one in seconds.items():
-        speed = args.window**2 / 1e6 / one
-        lines.append(f"| {name} | {one:.2f} | {speed:.2f} | {speed * work / 1e3:.0f} |")
+        flops = work[name]
+        lines.append(
+            f"| {name} | {flops / pixels / 1e3:.0f} | {one:.2f} | {pixels / 1e6 / one:.2f} "
+            f"| {flops / 1e9 / one:.0f} |"
+        )
     print("\n".join(lines))
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "forward.md").write_text("\n".join(lines) + "\n")
+
+
+def network_of(base: int, options: dict) -> UNet:
+    return random_net(
+        Architecture(
+            bands=len(BANDS), outputs=4, depth=4, base_filters=base, batch_norm=False, dropout=0,
+            **options,
+        )
+    )  # fmt: skip
 
 
 @contextmanager
@@ -71,7 +93,7 @@ def replaced(owner, name: str, value) -> Iterator[None]:
 
 def concatenate_first(self, *inputs):
     x = jnp.concatenate(inputs, axis=-1)
-    y = unet._convolve(x, self.kernel[...])
+    y = blocks._convolve(x, self.kernel[...])
     return y + self.bias[...][None, None, None, :]
 
 
@@ -95,8 +117,9 @@ def reduce_window(x):
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
 
 
-def nine_products(x, kernel):
+def nine_products(x, kernel, dilation=1):
     """A convolution as one matrix product per kernel tap."""
+    assert dilation == 1
     side = kernel.shape[0]
     edge = side // 2
     padded = jnp.pad(x, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
@@ -108,16 +131,32 @@ def nine_products(x, kernel):
     )
 
 
-CONCATENATED = (unet.Conv, "__call__", concatenate_first)
-TRANSPOSED = (unet.UpConv, "__call__", flipped)
+def grouped(self, x):
+    kernel = self.kernel[...]
+    y = jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1], precision=jax.lax.Precision.HIGHEST,
+    )  # fmt: skip
+    return y + self.bias[...][None, None, None, :]
+
+
+PLAIN: dict = {}
+KINDS = {
+    "residual": {"block": "residual"},
+    "inverted_bottleneck": {"block": "inverted_bottleneck"},
+    "attention": {"attention": True},
+    "dilations": {"dilations": (2, 4)},
+}
+GROUPED = (blocks.Depthwise, "__call__", grouped)
+CONCATENATED = (blocks.Conv, "__call__", concatenate_first)
+TRANSPOSED = (blocks.UpConv, "__call__", flipped)
 REDUCED = (unet, "_pool", reduce_window)
 VARIANTS = {
-    "as it is": (),
     "skip concatenated first": (CONCATENATED,),
     "up-convolution by conv_transpose": (TRANSPOSED,),
     "pooling by reduce_window": (REDUCED,),
     "all three": (CONCATENATED, TRANSPOSED, REDUCED),
-    "convolution as nine matrix products": ((unet, "_convolve", nine_products),),
+    "convolution as nine matrix products": ((blocks, "_convolve", nine_products),),
 }
 
 
@@ -141,15 +180,11 @@ def in_turn(runs, rounds: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def flops_per_pixel(arch: Architecture) -> float:
-    """Two per multiply-add of every convolution, per pixel of the window."""
-    widths = [arch.base_filters * 2**level for level in range(arch.depth + 1)]
-    total = 2.0 * widths[0] * arch.outputs
-    for level, (bands, out) in enumerate(zip([arch.bands, *widths], widths, strict=False)):
-        total += 2 * 9 * (bands + out) * out / 4**level
-    for level, out in enumerate(widths[:-1]):
-        total += 2 * 9 * (2 * out + out) * out / 4**level + 2 * 2 * out * out / 4**level
-    return total
+def flops_of(network: UNet, x) -> float:
+    """Of one forward pass, as XLA counts them before it compiles."""
+    graph, state = nnx.split(network)
+    lowered = jax.jit(lambda state, x: nnx.merge(graph, state)(x)).lower(state, x)
+    return lowered.cost_analysis()["flops"]
 
 
 def peak(side: int = 2048, rounds: int = 5) -> float:

@@ -65,7 +65,7 @@ class Architecture(Frozen):
     @property
     def width(self) -> int:
         """Bands of the maps at full size, which the memory of a pass goes with."""
-        return self.base_filters
+        return self.base_filters * (self.expansion if self.block == "inverted_bottleneck" else 1)
 
 
 class ResNetArchitecture(Frozen):

@@ -95,6 +95,11 @@ def test_the_expansion_is_how_much_it_widens(expansion):
     assert block.depthwise.kernel.shape == (3, 3, 1, 3 * expansion)
 
 
+def test_memory_is_planned_for_what_it_widens_to():
+    assert architecture(base_filters=16, block="inverted_bottleneck", expansion=6).width == 96
+    assert architecture(base_filters=16, block="residual", expansion=6).width == 16
+
+
 def gate(x, g, block):
     signal = f.interpolate(conv(g, block.signal), scale_factor=2, mode="nearest")
     return x * torch.sigmoid(conv(f.relu(conv(x, block.skip) + signal), block.psi))
