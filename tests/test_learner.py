@@ -272,6 +272,7 @@ def test_one_device_takes_all():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_eight_devices_give_what_one_gives(tmp_path):
     """In a process of its own, as devices are simulated from the start or not at all."""
     flags = "--xla_force_host_platform_device_count=8"

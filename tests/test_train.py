@@ -19,6 +19,7 @@ from affine import Affine
 from flax import nnx
 from rasterio.crs import CRS
 
+from geounet.cli import run
 from geounet.errors import InputError, InterruptedJobError, OutputError, SettingsError
 from geounet.job import open_job
 from geounet.learn import metrics
@@ -333,6 +334,13 @@ def test_records_that_cannot_be_read_are_named(tmp_path):
         read_records(tmp_path)
 
 
+def test_the_command_takes_one_of_overwrite_and_resume(folder, tmp_path, capsys):
+    words = ["train", str(folder / "config.yaml"), str(tmp_path / "out"), "--overwrite", "--resume"]
+    assert run(words) == 2
+    assert "choose one: --overwrite starts anew, --resume goes on" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def command(folder, out, *flags):
     words = [sys.executable, "-m", "geounet.cli", "train", str(folder / "often.yaml"), str(out)]
     pipe = subprocess.PIPE
@@ -340,6 +348,7 @@ def command(folder, out, *flags):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
 )
@@ -351,7 +360,7 @@ def test_a_command_that_was_ended_resumes_to_the_same_bytes(
     out = tmp_path / "out"
     process = command(folder, out)
     checkpoints = out / ".geounet/training/last"
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 300
     while not list(checkpoints.glob("1[0-9]*.sha256")):
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
