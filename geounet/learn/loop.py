@@ -250,6 +250,8 @@ class _Run:
         if self._events is not None:
             self._events.add(record)
         self._reporter.record(record)
+        # What is estimated from is the time of steps.
+        self._first_step += time.perf_counter() - began
         if not self._is_over():
             self._save_if_due()
 
