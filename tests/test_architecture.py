@@ -11,26 +11,26 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "geounet"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stem != "__init__")
 CORE = {
-    "area", "blocks", "card", "errors", "grid", "polygonize", "predict", "sensors", "style", "unet",
-    "networks", "resnet_unet",
-    "learn.augment", "learn.block_index", "learn.border", "learn.geometry", "learn.ground",
-    "learn.light", "learn.losses", "learn.metrics",
-    "learn.sampling", "learn.optimiser", "learn.standing", "learn.chip_source",
-    "learn.boundary", "learn.calibration", "learn.intervals", "learn.scores",
-    "learn.plots", "learn.plot_style",
+    "area", "blocks", "card", "errors", "grid", "networks", "polygonize", "predict",
+    "resnet_unet", "sensors", "style", "unet", "learn.augment", "learn.block_index",
+    "learn.border", "learn.boundary", "learn.calibration", "learn.chip_source",
+    "learn.geometry", "learn.ground", "learn.intervals", "learn.light", "learn.losses",
+    "learn.metrics", "learn.optimiser", "learn.plot_style", "learn.plots", "learn.sampling",
+    "learn.scores", "learn.standing",
 }  # fmt: skip
 SETTINGS = {
-    "scene_options", "settings", "vector_settings", "reporting", "learn.augment_settings",
-    "learn.data_settings", "learn.label_settings", "learn.loss_settings", "learn.network_settings",
-    "learn.optimiser_settings", "learn.split_settings", "learn.train_settings",
-    "learn.evaluate_settings",
+    "reporting", "scene_options", "settings", "vector_settings", "learn.augment_settings",
+    "learn.data_settings", "learn.evaluate_settings", "learn.label_settings",
+    "learn.loss_settings", "learn.network_settings", "learn.optimiser_settings",
+    "learn.split_settings", "learn.train_settings",
 }  # fmt: skip
 FLOW = {
-    "learn.evaluation", "learn.evaluation_report", "learn.scoring",
-    "doctor", "engine", "fit", "scene_histogram", "forward", "labelling", "outputs", "planning", "preparation",
-    "scene_preview", "segmentation", "stop", "vectorization", "learn.counting", "learn.learner", "learn.training",
-    "learn.training_data", "learn.loop", "learn.stepper", "learn.devices", "learn.identity",
-    "learn.prefetch", "learn.remat", "learn.validation", "learn.training_report",
+    "doctor", "engine", "fit", "forward", "labelling", "outputs", "planning", "preparation",
+    "scene_histogram", "scene_preview", "segmentation", "stop", "vectorization",
+    "learn.counting", "learn.devices", "learn.evaluation", "learn.evaluation_report",
+    "learn.identity", "learn.learner", "learn.loop", "learn.prefetch", "learn.remat",
+    "learn.scoring", "learn.stepper", "learn.training", "learn.training_data",
+    "learn.training_report", "learn.validation",
 }  # fmt: skip
 TOP = {"cli", "commands", "progress"}
 RANK = {
