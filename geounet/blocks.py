@@ -251,6 +251,9 @@ def _dropped(dropout: nnx.Dropout | None, x: Features) -> Features:
 
 
 def _convolve(x: Features, kernel: Array, dilation: int = 1) -> Features:
+    if kernel.shape[:2] == (1, 1):
+        # The same, and XLA's CPU backend is up to four times as fast at it.
+        return jnp.dot(x, kernel[0, 0], precision=_precision(x))
     return jax.lax.conv_general_dilated(
         x,
         kernel,

@@ -10,10 +10,10 @@ dilated convolutions at the bottom (blocks.py). All keep the five rules of exact
 
 Arrays are (tile, row, col, band); rows and columns are multiples of ``stride``.
 
-Three operations are written in the form that XLA's CPU backend runs fastest; each is exact:
-pooling as reshape + max, the up-convolution as a matrix product + reshape, and the first decoder
-convolution as a sum over its two inputs, which saves the concatenation. Together they are about a
-tenth faster at base 32 on two cores (benchmarks/forward.py, docs/performance.md).
+Operations are written in the form that XLA's CPU backend runs fastest; each is exact: pooling as
+reshape + max, the up-convolution as a matrix product + reshape, a 1×1 convolution as a matrix
+product, and the first decoder convolution as a sum over its two inputs, which saves the
+concatenation (benchmarks/forward.py, docs/performance.md).
 """
 
 from __future__ import annotations
