@@ -23,7 +23,7 @@ COMMANDS = {
     "demo": "Map water on a small Sentinel-2 scene that comes with geounet.",
 }
 MODELS = {
-    "list": "One line per model that comes with geounet.",
+    "list": "The models that come with geounet, and the licences of their data.",
     "show": "A model's card: bands, classes, training data, licence, accuracy.",
     "import": "Make a model from segmentation_models.pytorch weights.",
 }

@@ -122,13 +122,17 @@ def evaluate(
 
 
 def list_models() -> None:
-    """One line per shipped model."""
+    """Each shipped model: its bands, what it maps, the licence of the data that it learnt from."""
+    from textwrap import fill
+
     from geounet.model_file import load_card, shipped
 
     for name, path in shipped().items():
         card = load_card(path)
         size = path.stat().st_size / 1e6
-        print(f"{name:12} {', '.join(card.bands)}  ({size:.1f} MB)  {card.summary}")
+        print(f"{name}  ({', '.join(card.bands)}; {size:.1f} MB)")
+        for text in (card.summary, f"Licence of its data: {card.training_licence}"):
+            print(fill(text, 78, initial_indent="    ", subsequent_indent="    "))
 
 
 def show_models(
