@@ -1,6 +1,6 @@
 """What rematerialisation saves: scratch memory and time of a training step, with it and without.
 
-    python -m benchmarks.remat [--base 16] [--side 256] [--batch 4] [--rounds 3]
+    python -m benchmarks.remat [--base 16] [--side 128] [--batch 4] [--rounds 3]
 
 Memory is what XLA says that the compiled step needs beside its arguments and results.
 """
@@ -24,7 +24,7 @@ BANDS = 6
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", type=int, default=16)
-    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("out/bench"))

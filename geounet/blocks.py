@@ -55,8 +55,7 @@ class Conv(nnx.Module):
 class Depthwise(nnx.Module):
     """A 3×3 convolution of each band by itself, zero-padded, then batch norm or a bias.
 
-    Written as nine shifted products, which XLA fuses into one loop: on a CPU 30 to 50 times as
-    fast as a grouped convolution (docs/performance.md). They are summed in float32.
+    Not a grouped convolution: a CPU takes 30 to 50 times as long for one (docs/performance.md).
     """
 
     def __init__(self, bands: int, norm: bool, *, rngs: nnx.Rngs) -> None:
@@ -65,15 +64,7 @@ class Depthwise(nnx.Module):
         self.norm = nnx.BatchNorm(bands, momentum=0.9, rngs=rngs) if norm else None
 
     def __call__(self, x: Features) -> Features:
-        rows, cols = x.shape[1:3]
-        kernel = self.kernel[...].astype(x.dtype).astype(jnp.float32)
-        padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        y = jnp.zeros(x.shape, jnp.float32)
-        for i in range(3):
-            for j in range(3):
-                shifted = padded[:, i : i + rows, j : j + cols].astype(jnp.float32)
-                y = y + shifted * kernel[i, j][None, None]
-        return _finished(self, y.astype(x.dtype))
+        return _finished(self, _depthwise(x, self.kernel[...].astype(x.dtype)))
 
 
 class UpConv(nnx.Module):
@@ -199,7 +190,7 @@ class AttentionGate(nnx.Module):
         self.signal = Conv(2 * bands, inner, 1, False, rngs=rngs)
         self.psi = Conv(inner, 1, 1, False, rngs=rngs)
         # As in the paper, gates begin nearly open, σ(3) = 0.95, and learn what to close.
-        self.psi.bias = nnx.Param(jnp.full(1, 3.0))
+        self.psi.bias = nnx.Param(jnp.full(1, 3.0, jnp.float32))
 
     def __call__(self, skip: Features, signal: Features) -> Features:
         repeated = self.signal(signal).repeat(2, axis=1).repeat(2, axis=2)
@@ -263,6 +254,42 @@ def _convolve(x: Features, kernel: Array, dilation: int = 1) -> Features:
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         precision=_precision(x),
     )
+
+
+@jax.custom_vjp
+def _depthwise(x: Features, kernel: Array) -> Features:
+    """Nine shifted products, summed in float32: one loop, once XLA has fused them."""
+    rows, cols = x.shape[1:3]
+    padded, y = _edged(x), jnp.zeros(x.shape, jnp.float32)
+    for i, j in np.ndindex(3, 3):
+        shifted = padded[:, i : i + rows, j : j + cols].astype(jnp.float32)
+        y = y + shifted * kernel[i, j].astype(jnp.float32)[None, None]
+    return y.astype(x.dtype)
+
+
+def _depthwise_kept(x: Features, kernel: Array) -> tuple[Features, tuple[Features, Array]]:
+    return _depthwise(x, kernel), (x, kernel)
+
+
+def _depthwise_slopes(kept: tuple[Features, Array], slope: Features) -> tuple[Features, Array]:
+    # Differentiated by JAX, nine shifted maps would be held at once: four times the memory, and
+    # on a CPU twice the time. One tap after another needs one.
+    x, kernel = kept
+    padded, slope32 = _edged(x), slope.astype(jnp.float32)
+
+    def tap(corner: Array) -> Array:
+        shifted = jax.lax.dynamic_slice(padded, (0, corner[0], corner[1], 0), x.shape)
+        return (shifted.astype(jnp.float32) * slope32).sum(axis=(0, 1, 2))
+
+    taps = jax.lax.map(tap, jnp.asarray([*np.ndindex(3, 3)]))
+    return _depthwise(slope, kernel[::-1, ::-1]), taps.reshape(kernel.shape).astype(kernel.dtype)
+
+
+_depthwise.defvjp(_depthwise_kept, _depthwise_slopes)
+
+
+def _edged(x: Features) -> Features:
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
 
 
 def _precision(x: Array) -> jax.lax.Precision:

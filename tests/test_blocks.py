@@ -17,6 +17,7 @@ from geounet.blocks import (
     InvertedBottleneckBlock,
     MBConv,
     ResidualBlock,
+    _depthwise,
 )
 from geounet.learn.network_settings import NetworkSettings
 from tests.nets import architecture
@@ -59,6 +60,21 @@ def assert_equal(layer, oracle, *inputs):
 def test_a_depthwise_convolution_is_a_grouped_one(strict_numerics):
     layer = filled(Depthwise(5, norm=False, rngs=RNGS))
     assert_equal(layer, lambda x: conv(x, layer, groups=5), drawn(2, 7, 4, 5))
+
+
+def test_the_gradient_of_a_depthwise_convolution_is_a_grouped_ones(strict_numerics):
+    layer, x, slope = Depthwise(5, norm=False, rngs=RNGS), drawn(2, 7, 4, 5), drawn(2, 7, 4, 5)
+    torch_x, weight = (
+        torch.from_numpy(a).permute(*order).contiguous().requires_grad_()
+        for a, order in ((x, (0, 3, 1, 2)), (np.array(layer.kernel[...]), (3, 2, 0, 1)))
+    )
+    f.conv2d(torch_x, weight, padding=1, groups=5).backward(
+        torch.from_numpy(slope).permute(0, 3, 1, 2)
+    )
+    _, pull = jax.vjp(_depthwise, jnp.asarray(x), layer.kernel[...])
+    to_x, to_kernel = pull(jnp.asarray(slope))
+    np.testing.assert_allclose(to_x, torch_x.grad.permute(0, 2, 3, 1), atol=1e-5)
+    np.testing.assert_allclose(to_kernel, weight.grad.permute(2, 3, 1, 0), atol=1e-4)
 
 
 def residual(x, block):
