@@ -216,14 +216,15 @@ def test_folds_partition_the_groups_and_are_balanced(sizes):
 def leaks(root, validation, table=None):
     settings = settings_for(root, validation, table)
     scenes = opened(settings)
-    return refuse_overlaps(scenes, grounds_of(scenes, settings))
+    distance = radius(settings.architecture)
+    return refuse_overlaps(scenes, grounds_of(scenes, settings), distance)
 
 
 def test_two_dates_of_one_place_are_refused_on_opposite_sides(places):
     cause = r"b \(training\) and a \(validation\) overlap: 100 % .* about 2000 pixels"
     with pytest.raises(InputError, match=cause):
         leaks(places, {"scenes": ["a"]})
-    # Scenes whose edges touch, and dates on one side, pass.
+    # Dates on one side pass.
     assert leaks(places, {"scenes": ["a", "b"]}) == ()
     assert leaks(places, {"column": "place", "values": ["y"]}, "table.csv") == ()
     assert leaks(places, {"blocks": {"size": 16, "share": 0.4}}) == ()
@@ -237,15 +238,72 @@ def test_a_column_that_parts_one_grid_is_refused(places, tmp_path):
         leaks(tmp_path, {"column": "place", "values": ["q"]}, "table.csv")
 
 
-@pytest.mark.parametrize(("shift", "overlaps"), [(300.0, False), (299.9, False), (295.0, True)])
-def test_edges_that_touch_pass_and_half_a_pixel_does_not(tmp_path, shift, overlaps):
+@pytest.mark.parametrize(
+    ("shift", "overlaps"), [(300.0, False), (299.9, False), (295.0, True), (380.0, False)]
+)
+def test_edges_that_touch_are_told_and_half_a_pixel_is_refused(tmp_path, shift, overlaps):
     put_scene(tmp_path, "left", (20, 30))
     put_scene(tmp_path, "right", (20, 30), corner=(CORNER[0] + shift, CORNER[1]))
     if overlaps:
         with pytest.raises(InputError, match=r"overlap: 1\.67 % .* about 10 pixels"):
             leaks(tmp_path, {"scenes": ["right"]})
     else:
-        assert leaks(tmp_path, {"scenes": ["right"]}) == ()
+        (note,) = leaks(tmp_path, {"scenes": ["right"]})
+        assert "within 9 pixels" in note
+        assert "(left of right)" in note
+
+
+def test_scenes_apart_by_the_radius_are_not_told(tmp_path):
+    put_scene(tmp_path, "left", (20, 30))
+    put_scene(tmp_path, "right", (20, 30), corner=(CORNER[0] + 390, CORNER[1]))
+    assert leaks(tmp_path, {"scenes": ["right"]}) == ()
+
+
+def chessboard(learnt, held):
+    """The least distance between two sets of points, in the larger of both axes."""
+    return np.abs(learnt[:, None] - held[None]).max(axis=-1).min()
+
+
+def test_blocks_keep_their_distance_into_touching_scenes(tmp_path):
+    put_scene(tmp_path, "left", (53, 60))
+    put_scene(tmp_path, "right", (53, 50), corner=(CORNER[0] + 600, CORNER[1]))
+    settings = settings_for(tmp_path, {"blocks": {"size": 16, "share": 0.3}, "seed": 1})
+    learnt, held = [], []
+    for name, ground in split(settings).items():
+        whole = (slice(0, ground.shape[0]), slice(0, ground.shape[1]))
+        shift = (0, 60 if name == "right" else 0)
+        learnt.append(np.argwhere(ground.learnable(whole, 16)) + shift)
+        held.append(np.argwhere(ground.held_out(whole)) + shift)
+    assert all(map(len, held))
+    assert chessboard(np.concatenate(learnt), np.concatenate(held)) > radius(settings.architecture)
+    assert leaks(tmp_path, {"blocks": {"size": 16, "share": 0.3}, "seed": 1}) == ()
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:4326"])
+def test_blocks_keep_their_distance_across_crs(tmp_path, crs):
+    size = 10 if crs == "EPSG:32632" else 0.0001
+    there = pyproj.Transformer.from_crs(32633, crs, always_xy=True).transform(500_200, 5_499_900)
+    put_scene(tmp_path, "a", (64, 80), corner=(500_000, 5_500_000))
+    put_scene(tmp_path, "b", (80, 64), corner=there, crs=crs, size=size)
+    settings = settings_for(tmp_path, {"blocks": {"size": 16, "share": 0.1}, "seed": 2})
+    scenes = opened(settings)
+    learnt, held = [], []
+    for scene, ground in zip(scenes, grounds_of(scenes, settings), strict=True):
+        to_a = pyproj.Transformer.from_crs(scene.grid.crs.to_wkt(), 32633, always_xy=True)
+        for marks, among in ((ground.learnable, learnt), (ground.held_out, held)):
+            where = (
+                marks(scene.grid.whole, 16)
+                if marks == ground.learnable
+                else marks(scene.grid.whole)
+            )
+            rows, cols = np.nonzero(where)
+            xy = to_a.transform(*(scene.grid.transform @ (cols + 0.5, rows + 0.5)))
+            among.append(np.stack(xy, axis=-1))
+    assert all(map(len, learnt))
+    assert all(map(len, held))
+    # Of the smaller pixels, 7 m wide in degrees, and the zones are turned by 5°.
+    least = radius(settings.architecture) * (6.5 if size < 1 else 9.9)
+    assert min(chessboard(ours, theirs) for ours in learnt for theirs in held) > least
 
 
 @pytest.mark.parametrize(("apart", "overlaps"), [(0.0, True), (300.0, True), (900.0, False)])

@@ -1,14 +1,18 @@
 """Ground that is both learnt from and held out: found on Earth and by content, then refused.
 
+Ground near what is held out in another scene is closed (blocks) or told (whole scenes).
+
 Footprints are polygons; where two CRSs meet, one is reprojected with many points along each edge,
 so that an edge that is straight in one keeps its bend in the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
+from math import ceil, floor
 
 import numpy as np
 import pyproj
@@ -18,12 +22,15 @@ from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 
 from geounet.errors import InputError
-from geounet.grid import Window
-from geounet.learn.ground import Ground
+from geounet.grid import Grid, Window
+from geounet.learn.ground import Ground, widened
+from geounet.learn.label_coding import some
 from geounet.learn.labelled import LabelledScene
 
 TOUCH = 0.05
 """Pixels: an overlap that is narrower on average is two edges that touch, up to rounding."""
+ROUNDING = 1e-4
+"""Pixels by which a corner may be off when it is carried from one grid to another."""
 POINTS = 64
 """Points along each side of a reprojected scene."""
 REMEDY = "hold out both or neither (validation by column, scenes or blocks), or remove one"
@@ -39,33 +46,65 @@ class Footprint:
     crs: CRS
 
 
-def refuse_overlaps(scenes: Sequence[LabelledScene], grounds: Sequence[Ground]) -> tuple[str, ...]:
+PlacedOne = tuple[Footprint, shapely.Geometry]
+Placed = Sequence[PlacedOne]
+
+
+def close_nearby(
+    scenes: Sequence[LabelledScene], grounds: Sequence[Ground], distance: int
+) -> tuple[Ground, ...]:
+    """Close what lies within ``distance`` of validation in another scene, as in its own.
+
+    The distance is in pixels of the scene that has the validation. What is closed is the smallest
+    window of the other grid around it. Scenes without a place stay as they are.
+    """
+    whole = _filed(scenes, ((k, _union([scene.grid.whole])) for k, scene in enumerate(scenes)))
+    blocks = ((k, w) for k, g in enumerate(grounds) for w in widened(g.validation, distance))
+    held = _filed(scenes, ((k, _union([window])) for k, window in blocks))
+    closed = [list(ground.closed) for ground in grounds]
+    for ours, theirs in product(whole.values(), held.values()):
+        try:
+            common = _common(ours[0].crs, theirs[0].crs)
+            pairs = list(_meeting(_placed(ours, common), _placed(theirs, common)))
+        except ProjError:
+            continue  # refuse_overlaps tells of it.
+        for (one, _), (other, _) in pairs:
+            window = _window_of(other, scenes[one.scene].grid)
+            if window is not None and window not in closed[one.scene]:
+                closed[one.scene].append(window)
+    return tuple(replace(g, closed=tuple(c)) for g, c in zip(grounds, closed, strict=True))
+
+
+def refuse_overlaps(
+    scenes: Sequence[LabelledScene], grounds: Sequence[Ground], distance: int
+) -> tuple[str, ...]:
     """Check that no footprint of training overlaps one of validation, but for touching edges.
 
-    Notes say what could not be compared.
+    Notes say what could not be compared, and which training ground lies within ``distance``, in
+    pixels, of validation in another scene.
 
     Raises:
         InputError: naming the first pair of scenes that overlap, and by how much.
     """
-    learnt: dict[str, list[Footprint]] = {}
-    held: dict[str, list[Footprint]] = {}
-    for k, (scene, ground) in enumerate(zip(scenes, grounds, strict=True)):
-        if scene.georeferenced:
-            _file(learnt, Footprint(k, _learnt(ground), *_place(scene)))
-            _file(held, Footprint(k, _union(ground.validation), *_place(scene)))
-    notes = []
-    for (one, ours), (other, theirs) in product(learnt.items(), held.items()):
+    learnt = _filed(scenes, enumerate(map(_learnt, grounds)))
+    held = _filed(scenes, enumerate(_held(ground) for ground in grounds))
+    around = _filed(scenes, enumerate(_held(ground, distance) for ground in grounds))
+    notes: list[str] = []
+    near: set[tuple[int, int]] = set()
+    for one, other in product(learnt, held):
         try:
-            common = _common(ours[0].crs, theirs[0].crs)
-            placed = [_placed(side, common) for side in (ours, theirs)]
+            common = _common(learnt[one][0].crs, held[other][0].crs)
+            ours = _placed(learnt[one], common)
+            theirs, nearby = _placed(held[other], common), _placed(around[other], common)
         except ProjError:
             notes.append(
                 f"whether training and validation overlap is not known between {one[:60]} and "
                 f"{other[:60]}: PROJ knows no way from one to the other"
             )
             continue
-        _refuse(scenes, *placed)
-    return tuple(notes)
+        _refuse(scenes, ours, theirs)
+        near |= {(a.scene, b.scene) for (a, _), (b, _) in _meeting(ours, nearby)}
+    return (*notes, *_near_note(scenes, sorted(near), distance))
 
 
 def refuse_copies(
@@ -90,42 +129,83 @@ def refuse_copies(
             )
 
 
-def _refuse(
-    scenes: Sequence[LabelledScene],
-    learnt: list[tuple[Footprint, shapely.Geometry]],
-    held: list[tuple[Footprint, shapely.Geometry]],
-) -> None:
+def _refuse(scenes: Sequence[LabelledScene], learnt: Placed, held: Placed) -> None:
     """Refuse the first overlap, by the order of the scenes."""
-    tree = shapely.STRtree([shape for _, shape in held])
-    pairs = tree.query([shape for _, shape in learnt], predicate="intersects").T
-    for i, j in sorted(map(tuple, pairs.tolist())):
-        (ours, shape), (theirs, other) = learnt[i], held[j]
+    for (ours, shape), (theirs, other) in _meeting(learnt, held):
         common = shapely.intersection(shape, other)
-        # A pixel of the training scene, as large as it is where the two are compared.
-        pixel = float(np.sqrt(shape.area / ours.pixels.area))
-        if ours.scene == theirs.scene or not _is_wider(common, TOUCH * pixel):
-            continue
         one, two = scenes[ours.scene].name, scenes[theirs.scene].name
+        pixels = common.area / _pixel(ours, shape) ** 2
         raise InputError(
             f"{one} (training) and {two} (validation) overlap: {100 * common.area / other.area:.3g}"
-            f" % of the ground held out of {two}, about {common.area / pixel**2:.0f} pixels, is "
+            f" % of the ground held out of {two}, about {pixels:.0f} pixels, is "
             f"learnt from in {one}: {REMEDY}"
         )
 
 
-def _file(by_crs: dict[str, list[Footprint]], footprint: Footprint) -> None:
-    if not footprint.pixels.is_empty:
-        by_crs.setdefault(footprint.crs.to_wkt(), []).append(footprint)
+def _meeting(ours: Placed, theirs: Placed) -> Iterator[tuple[PlacedOne, PlacedOne]]:
+    """Pairs of two scenes that share more than an edge, by the order of the scenes."""
+    tree = shapely.STRtree([shape for _, shape in theirs])
+    pairs = tree.query([shape for _, shape in ours], predicate="intersects").T
+    for i, j in sorted(map(tuple, pairs.tolist())):
+        (one, shape), (other, another) = ours[i], theirs[j]
+        if one.scene == other.scene:
+            continue
+        if _is_wider(shapely.intersection(shape, another), TOUCH * _pixel(one, shape)):
+            yield ours[i], theirs[j]
 
 
-def _place(scene: LabelledScene) -> tuple[Affine, CRS]:
-    return scene.grid.transform, scene.grid.crs
+def _pixel(footprint: Footprint, shape: shapely.Geometry) -> float:
+    """The side of a pixel, as large as it is where the shape was placed."""
+    return float(np.sqrt(shape.area / footprint.pixels.area))
+
+
+def _near_note(
+    scenes: Sequence[LabelledScene], near: Sequence[tuple[int, int]], distance: int
+) -> tuple[str, ...]:
+    if not near:
+        return ()
+    pairs = some([f"{scenes[i].name} of {scenes[j].name}" for i, j in near])
+    return (
+        f"training ground lies within {distance} pixels, the network's receptive radius, of "
+        f"ground held out ({pairs}): scores there are not independent; hold out whole regions, "
+        "or blocks, which keep that distance",
+    )
+
+
+def _filed(
+    scenes: Sequence[LabelledScene], shapes: Iterable[tuple[int, shapely.Geometry]]
+) -> dict[str, list[Footprint]]:
+    """By CRS, what has a place and is not empty; each shape with the number of its scene."""
+    by_crs: dict[str, list[Footprint]] = {}
+    for k, shape in shapes:
+        grid = scenes[k].grid
+        if grid.georeferenced and not shape.is_empty:
+            footprint = Footprint(k, shape, grid.transform, grid.crs)
+            by_crs.setdefault(grid.crs.to_wkt(), []).append(footprint)
+    return by_crs
+
+
+def _window_of(footprint: Footprint, grid: Grid) -> Window | None:
+    """The smallest window of ``grid`` around a footprint; None where it cannot be carried."""
+    placed = _placed([footprint], grid.crs)
+    if not placed:
+        return None
+    left, top, right, bottom = _moved(placed[0][1], ~grid.transform).bounds
+    rows, cols = (
+        slice(floor(first + ROUNDING), ceil(last - ROUNDING))
+        for first, last in ((top, bottom), (left, right))
+    )
+    return (rows, cols)
 
 
 def _learnt(ground: Ground) -> shapely.Geometry:
     """All that is not closed, in (col, row)."""
     rows, cols = ground.shape
     return shapely.difference(shapely.box(0, 0, cols, rows), _union(ground.closed))
+
+
+def _held(ground: Ground, distance: int = 0) -> shapely.Geometry:
+    return _union(widened(ground.validation, distance))
 
 
 def _union(windows: Sequence[Window]) -> shapely.Geometry:
@@ -143,13 +223,12 @@ def _common(one: CRS, other: CRS) -> CRS:
     return other if one.is_geographic and not other.is_geographic else one
 
 
-def _placed(footprints: Sequence[Footprint], crs: CRS) -> list[tuple[Footprint, shapely.Geometry]]:
+def _placed(footprints: Sequence[Footprint], crs: CRS) -> Placed:
     """The footprints in ``crs``; those that lie too far from where it holds are left out."""
     source = footprints[0].crs
     if source == crs:
         return [(f, _moved(f.pixels, f.transform)) for f in footprints]
-    ends = [pyproj.CRS.from_wkt(c.to_wkt()) for c in (source, crs)]
-    to_crs = pyproj.Transformer.from_crs(ends[0], ends[1], always_xy=True)
+    to_crs = _carrier(source.to_wkt(), crs.to_wkt())
     placed = []
     for footprint in footprints:
         left, top, right, bottom = footprint.pixels.bounds
@@ -159,6 +238,12 @@ def _placed(footprints: Sequence[Footprint], crs: CRS) -> list[tuple[Footprint, 
         if np.isfinite(shape.bounds).all():
             placed.append((footprint, shapely.make_valid(shape)))
     return placed
+
+
+@cache
+def _carrier(source: str, target: str) -> pyproj.Transformer:
+    ends = [pyproj.CRS.from_wkt(wkt) for wkt in (source, target)]
+    return pyproj.Transformer.from_crs(ends[0], ends[1], always_xy=True)
 
 
 def _moved(shape: shapely.Geometry, transform: Affine) -> shapely.Geometry:

@@ -1,7 +1,8 @@
 """Training and validation ground of every scene, and folds that keep groups whole.
 
 Blocks lie on one lattice per place: scenes that share a grid, as dates of one place do, have the
-same blocks held out. Nothing is read here but headers that were read before.
+same blocks held out. The buffer around a block reaches into every scene that it meets. Nothing is
+read here but headers that were read before.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from geounet.errors import SettingsError
 from geounet.grid import Window
 from geounet.learn.ground import Ground, widened
 from geounet.learn.labelled import LabelledScene
+from geounet.learn.leaks import close_nearby
 from geounet.learn.split_settings import BlockSettings, SplitSettings
 from geounet.learn.train_settings import TrainSettings
 from geounet.unet import radius
@@ -47,7 +49,8 @@ def grounds_of(scenes: Sequence[LabelledScene], settings: TrainSettings) -> tupl
         return tuple(Ground(scene.grid.shape) for scene in scenes)
     if split.blocks is not None:
         buffer = _buffer(split.blocks, settings)
-        return _by_blocks(scenes, _held_blocks(scenes, split, split.blocks), buffer)
+        held = _held_blocks(scenes, split, split.blocks)
+        return close_nearby(scenes, _by_blocks(scenes, held, buffer), buffer)
     grounds = []
     held_scenes = _held_scenes(scenes, split)
     for scene in scenes:

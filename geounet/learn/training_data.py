@@ -27,6 +27,7 @@ from geounet.learn.slabs import Reader
 from geounet.learn.splits import grounds_of
 from geounet.learn.train_settings import TrainSettings
 from geounet.scene_histogram import scene_bounds
+from geounet.unet import radius
 
 RARE = 0.01
 """The share of the labelled pixels below which a class calls for balanced sampling."""
@@ -76,7 +77,7 @@ def load_training_data(settings: TrainSettings, workers: int = 0) -> TrainingDat
     side, classes = settings.chip, settings.classes
     scenes = _with_stretch(open_labelled(settings.data, classes), settings.data.stretch)
     grounds = grounds_of(scenes, settings)
-    notes = refuse_overlaps(scenes, grounds)
+    notes = refuse_overlaps(scenes, grounds, radius(settings.architecture))
     index = build_index(scenes, grounds, side, len(classes), workers)
     refuse_unknown(index.values, settings.data, classes)
     refuse_copies(scenes, grounds, index.digests)
