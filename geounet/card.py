@@ -145,8 +145,8 @@ class ModelCard(Frozen):
     unit: ShortText = "reflectance"
     scale: float = 1.0
     offset: float = 0.0
-    mean: tuple[float, ...]
-    std: tuple[Annotated[float, Field(gt=0)], ...]
+    mean: tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
+    std: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
     classes: tuple[LandClass, ...]
     temperature: float = later(1.0, gt=0, allow_inf_nan=False)
     stretch: Stretch | None = later(None)
@@ -175,4 +175,6 @@ class ModelCard(Frozen):
             )
         if len({c.value for c in self.classes}) != len(self.classes):
             raise ValueError("two classes have the same value")
+        if len({c.name for c in self.classes}) != len(self.classes):
+            raise ValueError("two classes have the same name")
         return self

@@ -15,7 +15,9 @@ from geounet.errors import InterruptedJobError, OutputError, SettingsError
 from geounet.learn.learner import take_step
 from geounet.learn.loop import fit
 from geounet.learn.prefetch import READY, Prefetch
+from geounet.learn.records import write_config
 from geounet.learn.standing import Standing, best_of, is_exhausted, score_of
+from geounet.learn.train_settings import load_settings
 from geounet.stop import StopRequest
 from tests.listener import Listener
 from tests.made_source import MadeSource, settings_of
@@ -145,7 +147,9 @@ def test_a_damaged_checkpoint_costs_time_but_no_bit(whole, tmp_path):
 
 def test_resuming_without_a_checkpoint_starts_anew(whole, tmp_path):
     listener = Listener()
+    write_config(tmp_path, settings_of(batch=2))
     resumed = fit(settings_of(), MadeSource(), tmp_path, resume=True, reporter=listener)
+    assert load_settings(tmp_path / "config.yaml").batch == settings_of().batch
     assert "no checkpoint yet; starts at the first epoch" in listener.notes[0]
     assert bits(resumed) == bits(whole[0])
 

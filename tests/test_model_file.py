@@ -174,6 +174,9 @@ def test_two_classes_of_one_value_are_refused():
     classes = card_of(arch).classes
     with pytest.raises(ValueError, match="two classes have the same value"):
         card_of(arch, classes=(classes[0], classes[0]))
+    named = (classes[0], classes[0].model_copy(update={"value": classes[0].value + 1}))
+    with pytest.raises(ValueError, match="two classes have the same name"):
+        card_of(arch, classes=named)
 
 
 def test_files_that_are_no_models_are_refused(tmp_path, model):

@@ -16,6 +16,7 @@ from geounet.learn.augment import augment
 from geounet.learn.augment_settings import AugmentSettings
 from geounet.learn.labelled import open_labelled
 from geounet.learn.light import Inputs
+from geounet.learn.split_settings import SplitSettings
 from geounet.learn.train_settings import load_settings
 from geounet.learn.training import train
 from geounet.segmentation import segment
@@ -96,6 +97,14 @@ def test_the_card_has_the_stretch_and_twice_the_inputs(trained, settings):
     lows, highs = zip(*card.stretch.display, strict=True)
     np.testing.assert_allclose(lows, np.mean([30, 90, 20]) / 255, atol=2 / 255)
     np.testing.assert_allclose(highs, np.mean([63, 143, 38]) / 255, atol=2 / 255)
+
+
+def test_the_card_shows_the_stretch_of_training_scenes_alone(settings, tmp_path):
+    held = settings.data.model_copy(update={"validation": SplitSettings(scenes=("1", "4"))})
+    card = train(settings.model_copy(update={"data": held, "epochs": 1}), tmp_path / "out").card
+    lows, highs = zip(*card.stretch.display, strict=True)
+    np.testing.assert_allclose(lows, np.mean([30, 20]) / 255, atol=2 / 255)
+    np.testing.assert_allclose(highs, np.mean([63, 38]) / 255, atol=2 / 255)
 
 
 @pytest.mark.parametrize(("dark", "light"), [(30, 60), (55, 95)])

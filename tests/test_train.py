@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +24,7 @@ from geounet.cli import run
 from geounet.errors import InputError, InterruptedJobError, OutputError, SettingsError
 from geounet.job import open_job
 from geounet.learn import metrics
-from geounet.learn.records import Events, read_records
+from geounet.learn.records import Events, read_records, write_config
 from geounet.learn.train_settings import (
     AugmentSettings,
     TrainSettings,
@@ -378,6 +379,24 @@ def test_a_command_that_was_ended_resumes_to_the_same_bytes(
     assert (out / "model.safetensors").read_bytes() == trained[0].model.read_bytes()
 
 
+def test_what_no_card_can_hold_is_refused_before_the_folder_is_made(settings, tmp_path):
+    data = settings.data.model_copy(update={"bands": {"b" * 201: 1, "swir1": 2}})
+    with pytest.raises(SettingsError, match=r"card cannot hold bands\.0: .* at most 200"):
+        train(changed(settings, data=data), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_weights_that_do_not_fit_the_classes_leave_the_folder_as_it_is(
+    settings, overwrite, tmp_path
+):
+    (tmp_path / "config.yaml").write_text("mine")
+    loss = settings.loss.model_copy(update={"class_weights": (1.0, 2.0, 3.0)})
+    with pytest.raises(SettingsError, match="3 weights for 2 classes"):
+        train(changed(settings, loss=loss), tmp_path, overwrite=overwrite)
+    assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
+
+
 def test_bad_labels_are_refused_before_the_folder_is_made(settings, tmp_path):
     data = settings.data.model_copy(update={"ignore": ()})
     with pytest.raises(InputError, match="no class: 9"):
@@ -402,6 +421,12 @@ def test_bad_labels_are_refused_before_the_folder_is_made(settings, tmp_path):
             "two classes have the same value",
         ),
         (
+            yaml.safe_dump(
+                CONFIG | {"classes": [c | {"name": "water"} for c in CONFIG["classes"]]}
+            ),
+            "two classes have the same name",
+        ),
+        (
             yaml.safe_dump(CONFIG | {"data": CONFIG["data"] | {"ignore": [1]}}),
             "label 1 is a class and ignored",
         ),
@@ -415,14 +440,25 @@ def test_a_config_that_cannot_hold_is_refused_with_file_and_field(tmp_path, text
         load_settings(path)
 
 
-def test_a_missing_config_is_named(tmp_path):
-    with pytest.raises(SettingsError, match=r"none\.yaml: cannot be read"):
+def test_a_missing_config_is_an_input_that_is_named(tmp_path, capsys):
+    with pytest.raises(InputError, match=r"none\.yaml: cannot be read"):
         load_settings(tmp_path / "none.yaml")
+    assert run(["train", str(tmp_path / "none.yaml"), str(tmp_path / "out")]) == 3
+    assert "none.yaml: cannot be read (No such file" in capsys.readouterr().err
 
 
 def test_the_root_is_relative_to_the_file_unless_given(folder, tmp_path):
     assert load_settings(folder / "config.yaml").data.root == folder
     assert load_settings(folder / "config.yaml", tmp_path).data.root == tmp_path
+
+
+def test_the_config_that_is_kept_finds_the_data_from_its_own_folder(
+    settings, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    write_config(tmp_path / "out", with_root(settings, Path("data")))
+    assert load_settings(tmp_path / "out/config.yaml").data.root == tmp_path / "data"
 
 
 def test_settings_written_out_are_read_back_the_same(settings, tmp_path):

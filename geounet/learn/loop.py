@@ -17,10 +17,13 @@ from geounet.errors import InterruptedJobError, OutputError, SettingsError
 from geounet.job import WORK, refuse_difference
 from geounet.learn.checkpoint import Checkpoints, state_of
 from geounet.learn.chip_source import ChipSource
+from geounet.learn.devices import local_devices
 from geounet.learn.identity import identity_of
 from geounet.learn.learner import Batch, network_of
+from geounet.learn.losses import class_weights
+from geounet.learn.optimiser import lengths_of
 from geounet.learn.prefetch import Prefetch
-from geounet.learn.records import Events, Record, write_records
+from geounet.learn.records import Events, Record, write_config, write_records
 from geounet.learn.standing import Standing, best_of, is_exhausted
 from geounet.learn.stepper import Stepper
 from geounet.learn.train_settings import TrainSettings
@@ -51,7 +54,8 @@ def fit(
     stop: StopRequest | None = None,
     resume: bool = False,
 ) -> Fitted:
-    """Learn from ``data``; writes metrics.jsonl in ``out`` and checkpoints in its work folder.
+    """Learn from ``data``; ``out`` gets config.yaml, metrics.jsonl and, in its work folder,
+    checkpoints.
 
     Args:
         settings: everything that decides the result.
@@ -72,6 +76,8 @@ def fit(
     try:
         if resume:
             run.restore()
+        # Not before: what cannot start, or go on, leaves the settings that are there.
+        write_config(out, settings)
         run.learn()
         return run.result()
     finally:
@@ -79,12 +85,16 @@ def fit(
 
 
 def check(settings: TrainSettings, data: ChipSource) -> None:
-    """Raise if the run needs validation chips and has none.
+    """Raise if the settings do not fit the data or the devices: nothing is written by then.
 
     Raises:
-        SettingsError: naming the field.
+        SettingsError: naming the field, if the run needs validation chips and has none, if the
+            devices cannot share a batch, or if the weights of classes do not fit.
     """
     s = settings
+    local_devices(s.batch)
+    class_weights(data.class_counts, s.loss)
+    lengths_of(s.optimiser, data.steps, s.epochs)
     needs = {
         "optimiser.schedule: plateau": s.optimiser.schedule == "plateau",
         "keep: best": s.keep == "best",

@@ -1,4 +1,6 @@
-"""What is kept of every epoch: metrics.jsonl always, TensorBoard's event files on request."""
+"""What is kept of a run beside its model: its settings, and of every epoch metrics.jsonl always,
+TensorBoard's event files on request.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,23 @@ from typing import Any
 
 from geounet.atomic import write_bytes
 from geounet.errors import InputError, SettingsError
+from geounet.learn.train_settings import TrainSettings, to_yaml, with_root
 
 Record = dict[str, Any]
+CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
+
+
+def write_config(out: Path, settings: TrainSettings) -> None:
+    """All settings of the run, from which ``load_settings`` reads them as they are.
+
+    Raises:
+        OutputError: if the folder cannot be written.
+    """
+    # What is relative would be looked for in ``out``.
+    settings = with_root(settings, settings.data.root.absolute())
+    write_bytes(out / CONFIG, to_yaml(settings).encode())
 
 
 def write_records(out: Path, records: Sequence[Record]) -> None:

@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from geounet.card import Architecture, Frozen, LandClass, LongText, ShortText
-from geounet.errors import SettingsError
+from geounet.errors import InputError, SettingsError
 from geounet.learn.augment_settings import AugmentSettings, Range
 from geounet.learn.data_settings import DataSettings
 from geounet.learn.loss_settings import LossSettings
@@ -71,6 +71,8 @@ class TrainSettings(Frozen):
         values = [c.value for c in self.classes]
         if len(set(values)) != len(values):
             raise ValueError("two classes have the same value")
+        if len({c.name for c in self.classes}) != len(values):
+            raise ValueError("two classes have the same name")
         both = sorted(set(values) & set(self.data.ignore))
         if both:
             raise ValueError(f"label {both[0]} is a class and ignored: choose one")
@@ -97,6 +99,7 @@ def load_settings(path: Path, root: Path | None = None) -> TrainSettings:
         root: the data's folder, in place of the file's.
 
     Raises:
+        InputError: if the file cannot be read.
         SettingsError: naming the file, the field and what is wrong with it.
     """
     try:
@@ -105,7 +108,7 @@ def load_settings(path: Path, root: Path | None = None) -> TrainSettings:
             raise SettingsError(f"{path}: not a mapping of settings; see configs/water.yaml")
         settings = TrainSettings.model_validate(fields)
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name the config") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:

@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from pydantic import ValidationError
 
-from geounet.atomic import write_bytes
 from geounet.card import NODATA, ModelCard, Stretch
-from geounet.errors import OutputError
+from geounet.errors import OutputError, SettingsError
 from geounet.job import WORK, hold, refuse_difference, refuse_link
 from geounet.learn import metrics
 from geounet.learn.calibration import fit_temperature
@@ -30,10 +30,17 @@ from geounet.learn.identity import WITHOUT_EFFECT
 from geounet.learn.labelled import LabelledScene, shared_scaling
 from geounet.learn.learner import Scaling, classes_of, logits_of
 from geounet.learn.loop import Fitted, check, fit
-from geounet.learn.records import EVENTS, METRICS, Record, read_records, require_tensorboard
+from geounet.learn.records import (
+    CONFIG,
+    EVENTS,
+    METRICS,
+    Record,
+    read_records,
+    require_tensorboard,
+)
 from geounet.learn.report_page import REPORT_FILES
 from geounet.learn.standing import best_of
-from geounet.learn.train_settings import TrainSettings, load_settings, to_yaml
+from geounet.learn.train_settings import TrainSettings, load_settings
 from geounet.learn.training_data import TrainingData, load_training_data
 from geounet.learn.training_report import report_training
 from geounet.model_file import load_card, save_model
@@ -42,7 +49,6 @@ from geounet.stop import stop_on_signals
 from geounet.unet import UNet, reach
 
 MODEL = "model.safetensors"
-CONFIG = "config.yaml"
 TRAINING = "training"
 """Of checkpoints, in the work folder."""
 
@@ -87,6 +93,8 @@ def train(
         require_tensorboard()
     data = load_training_data(settings)
     check(settings, data)
+    # A card that cannot be written is found before the time is spent.
+    blank = _blank_card(settings, data)
     for note in data.notes:
         reporter.note(note)
     with _folder(out, overwrite, resume) as is_finished:
@@ -94,11 +102,9 @@ def train(
             _refuse_other_settings(out, settings)
             reporter.note(f"{out}: is finished already, nothing to resume")
             return _result(out, load_card(out / MODEL), read_records(out), settings)
-        if not (out / CONFIG).exists():
-            write_bytes(out / CONFIG, to_yaml(settings).encode())
         with stop_on_signals() as stop:
             fitted = fit(settings, data, out, reporter=reporter, stop=stop, resume=resume)
-        card = save_model(out / MODEL, fitted.network, _card(settings, data, fitted))
+        card = save_model(out / MODEL, fitted.network, _card(blank, settings, data, fitted))
         report_training(out, settings, data, fitted, card)
     return _result(out, card, fitted.records, settings)
 
@@ -199,41 +205,64 @@ def _epoch_kept(records: Sequence[Record], settings: TrainSettings) -> int:
     return best_of(records, settings.watch) + 1 if settings.keep == "best" else len(records)
 
 
-def _card(settings: TrainSettings, data: TrainingData, fitted: Fitted) -> ModelCard:
+def _blank_card(settings: TrainSettings, data: TrainingData) -> ModelCard:
+    """The card of the model to be: all but what it comes to.
+
+    Raises:
+        SettingsError: naming the field that no card can hold.
+    """
     s = settings
     scale, offset = shared_scaling(data.scenes)
     shared = s.model_dump(
         include={"name", "summary", "level", "unit", "pixel_size", "training_data"}
     )
-    return ModelCard(
-        **shared,
-        training_licence=s.training_licence,
-        classes=s.classes,
-        architecture=s.architecture,
-        bands=tuple(s.data.bands),
-        scale=scale,
-        offset=offset,
-        mean=data.mean,
-        std=data.std,
-        stretch=_stretch_of(s, data.scenes, (scale, offset)),
-        temperature=temperature_of(fitted.network, data),
-        reach=reach(s.architecture),
-        training_command="geounet train config.yaml OUT",
-        accuracy=_accuracy(s, fitted.records[fitted.epoch - 1]),
-    )
+    try:
+        return ModelCard(
+            **shared,
+            training_licence=s.training_licence,
+            classes=s.classes,
+            architecture=s.architecture,
+            bands=tuple(s.data.bands),
+            scale=scale,
+            offset=offset,
+            mean=data.mean,
+            std=data.std,
+            stretch=_stretch_of(s, data, (scale, offset)),
+            reach=reach(s.architecture),
+            training_command="geounet train config.yaml OUT",
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "settings"
+        text = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"the model's card cannot hold {place}: {text}; change it") from error
+
+
+def _card(
+    blank: ModelCard, settings: TrainSettings, data: TrainingData, fitted: Fitted
+) -> ModelCard:
+    accuracy = _accuracy(settings, fitted.records[fitted.epoch - 1])
+    temperature = temperature_of(fitted.network, data)
+    return blank.model_copy(update={"temperature": temperature, "accuracy": accuracy})
 
 
 def _stretch_of(
-    settings: TrainSettings, scenes: Sequence[LabelledScene], scaling: tuple[float, float]
+    settings: TrainSettings, data: TrainingData, scaling: tuple[float, float]
 ) -> Stretch | None:
-    """The display stretch, and what the percentiles are on average in the scenes."""
+    """The display stretch, and what the percentiles are on average in the training scenes."""
     s = settings.data.stretch
     if s is None:
         return None
     scale, offset = scaling
-    display = np.mean([scene.bounds for scene in scenes], axis=0) * scale + offset
+    display = np.mean([scene.bounds for scene in _learnt(data)], axis=0) * scale + offset
     pairs = tuple((float(low), float(high)) for low, high in display)
     return Stretch(low=s.low, high=s.high, display=pairs)
+
+
+def _learnt(data: TrainingData) -> list[LabelledScene]:
+    """The scenes that are not held out as a whole."""
+    held = data.validation_areas
+    return [s for k, s in enumerate(data.scenes) if s.grid.whole not in held.get(k, ())]
 
 
 def _accuracy(settings: TrainSettings, record: Record) -> dict[str, str]:
