@@ -107,10 +107,34 @@ def _table(data: DataSettings) -> dict[str, dict[str, str]]:
         return {}
     path = data.root / data.table
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+        # Spreadsheets begin a file with a byte order mark.
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            columns = reader.fieldnames or ()
+            lines = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error}); check data.table") from error
-    if not rows or data.key not in rows[0]:
-        raise InputError(f"{path}: has no column {data.key}; set data.key to the column of stems")
-    return {row[data.key]: row for row in rows}
+    if data.key not in columns:
+        raise InputError(
+            f"{path}: has no column {data.key}, only {some(columns) or 'none'}; set data.key to "
+            "the column of stems, and separate columns by commas"
+        )
+    rows: dict[str, dict[str, str]] = {}
+    for line, row in lines:
+        _check_row(path, line, row, len(columns))
+        if row[data.key] in rows:
+            raise InputError(
+                f"{path}: line {line} is the second of {row[data.key]}; remove one of the two"
+            )
+        rows[row[data.key]] = row
+    return rows
+
+
+def _check_row(path: Path, line: int, row: dict[str, str], columns: int) -> None:
+    """DictReader puts what is beyond the header under None, and None where a cell is missing."""
+    cause = "more" if None in row else "fewer" if None in row.values() else ""
+    if cause:
+        raise InputError(
+            f"{path}: line {line} has {cause} cells than the header's {columns}; correct it, and "
+            "put cells that hold commas in quotes"
+        )
