@@ -131,6 +131,11 @@ def test_settings_that_say_two_things_or_none_are_refused(fields, cause):
         SplitSettings.model_validate(fields)
 
 
+def test_years_are_values_of_a_column():
+    said = SplitSettings.model_validate({"column": "year", "values": [2019], "scenes": []})
+    assert said.values == ("2019",)
+
+
 def test_sampling_settings_that_mean_nothing_are_refused():
     with pytest.raises(ValidationError, match="batches needs kind random or balanced"):
         SamplingSettings(kind="every", batches=3)

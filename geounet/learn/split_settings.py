@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from geounet.card import Frozen
 
+Name = Annotated[str, Field(coerce_numbers_to_str=True)]
+"""Of scenes and values of columns: YAML reads a year as a number."""
+
 
 class BlockSettings(Frozen):
     """Square blocks of each scene; a ``share`` of them is drawn for validation.
@@ -32,8 +35,8 @@ class SplitSettings(Frozen):
     """
 
     column: str | None = None
-    values: tuple[str, ...] = ()
-    scenes: tuple[str, ...] = ()
+    values: tuple[Name, ...] = ()
+    scenes: tuple[Name, ...] = ()
     blocks: BlockSettings | None = None
     folds: Annotated[int | None, Field(ge=2, le=1000)] = None
     fold: Annotated[int, Field(ge=0, description="which fold is held out, from 0")] = 0
