@@ -6,9 +6,11 @@ import re
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyogrio
 import pytest
 import shapely
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -416,6 +418,31 @@ def test_features_need_their_settings(image):
 def test_settings_that_cannot_be_are_refused(changes, cause):
     with pytest.raises(ValidationError, match=cause):
         VectorSettings(**{**SAID, **changes})
+
+
+def test_a_class_that_there_is_not_is_refused_with_its_field(image):
+    features(image / "l.gpkg", [square(3, 3, 5)], ["lake"])
+    with pytest.raises(SettingsError, match=r"data\.vector\.values b: 5 is not the value of one"):
+        opened(image, vector={"values": {"lake": 7, "b": 5}})
+
+
+def test_an_attribute_of_lists_is_refused(image):
+    frame = gpd.GeoDataFrame({"kind": ["lake"]}, geometry=[square(3, 3, 5)], crs=UTM33)
+    text = frame.to_json(to_wgs84=True).replace('"lake"', "[1, 2]")
+    (image / "l.geojson").write_text(text)
+    with pytest.raises(InputError, match=r"l\.geojson: kind holds lists; .*vector\.attribute"):
+        opened(image, "l.geojson")
+
+
+def test_dates_are_spelled_without_the_first_moment_of_the_day(image):
+    when = [pd.Timestamp("2020-01-01"), pd.Timestamp("2020-01-02 13:00")]
+    features(image / "l.gpkg", [square(3, 3, 5), square(20, 20, 5)], when)
+    with pytest.raises(InputError, match=r"2020-01-01 \(1 features\), 2020-01-02 13:00:00"):
+        opened(image, vector={"values": {"2020-01-03": 7}})
+    values = yaml.safe_load("{2020-01-01: 7, 2020-01-02 13:00:00: 3}")
+    scene = opened(image, vector={"values": values})
+    found = scene.label_values(scene.grid.whole)
+    assert {7, 3} < set(np.unique(found).tolist())
 
 
 def test_settings_survive_their_file():

@@ -463,12 +463,53 @@ def test_images_are_named_one_by_one_and_sidecars_are_passed_over(image):
     assert len(open_labelled(absolute, CLASSES)) == 3
 
 
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("id,place\na,x\nb\n", "line 3 has fewer cells than the header's 2; correct it"),
+        ("id,place\na,x,y\n", "line 2 has more cells than the header's 2; correct it"),
+        ("id;place\na;x\n", "no column id, only id;place; .* separate columns by commas"),
+        ("", "no column id, only none"),
+        ("id,place\na,x\nb,x\na,y\n", "line 4 is the second of a; remove one"),
+    ],
+)
+def test_a_table_that_is_not_one_row_per_stem_is_refused(image, text, cause):
+    labels_of(image, drawn())
+    (image.parent / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=rf"t\.csv: .*{cause}"):
+        opened(image, table="t.csv")
+
+
+def test_a_table_from_a_spreadsheet_is_read(image):
+    labels_of(image, drawn())
+    (image.parent / "t.csv").write_bytes(b"\xef\xbb\xbfid,place\r\na,x\r\n")
+    assert opened(image, table="t.csv").row == {"id": "a", "place": "x"}
+
+
+def test_a_label_is_remapped_or_ignored_and_means_a_class(image):
+    with pytest.raises(ValidationError, match="label 9 is in remap and in ignore: choose one"):
+        settings(image, remap={9: 7}, ignore=(9,))
+    with pytest.raises(SettingsError, match=r"data\.remap 9: 5 is not the value of one class"):
+        coding_of(settings(image, remap={9: 5}), CLASSES)
+
+
+def test_a_crs_that_is_none_is_refused_with_its_field(image):
+    labels_of(image, drawn())
+    with pytest.raises(SettingsError, match=r"data\.assume_crs foo: is not a CRS .*EPSG:32633"):
+        opened(image, assume_crs="foo")
+
+
+def test_a_list_of_bands_holds_names(image):
+    with pytest.raises(ValidationError, match=r"bands\s.*write channels .*as in \{red: 1"):
+        settings(image, bands=[1, 2, 3])
+
+
 def test_the_table_gives_each_scene_its_row(image):
     labels_of(image, drawn())
     table = image.parent / "places.csv"
     table.write_text("stem,place\na,x\n")
     assert opened(image, table="places.csv", key="stem").row == {"stem": "a", "place": "x"}
-    with pytest.raises(InputError, match=r"has no column id; set data\.key"):
+    with pytest.raises(InputError, match=r"has no column id, only stem, place; set data\.key"):
         opened(image, table="places.csv")
     table.write_text("stem,place\nb,x\n")
     with pytest.raises(InputError, match="has no row for a; add them"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from geounet.card import Frozen
 from geounet.learn.label_settings import ClassKey, VectorSettings
@@ -29,7 +29,13 @@ def _one_or_many(value: object) -> object:
 
 
 def _by_name(value: object) -> object:
-    return {name: name for name in value} if isinstance(value, list | tuple) else value
+    if not isinstance(value, list | tuple):
+        return value
+    if not all(isinstance(name, str) for name in value):
+        raise ValueError(
+            "a list holds names; write channels with the model's names, as in {red: 1, nir: 4}"
+        )
+    return {name: name for name in value}
 
 
 Patterns = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_one_or_many)]
@@ -81,6 +87,13 @@ class DataSettings(Frozen):
     table: Annotated[str | None, Field(description="CSV with a row per stem")] = None
     key: Annotated[str, Field(description="the table's column of stems")] = "id"
     validation: SplitSettings | None = None
+
+    @model_validator(mode="after")
+    def _remapped_or_ignored(self) -> DataSettings:
+        both = sorted(self.remap.keys() & set(self.ignore))
+        if both:
+            raise ValueError(f"label {both[0]} is in remap and in ignore: choose one")
+        return self
 
     @property
     def scene_options(self) -> SceneOptions:

@@ -38,7 +38,7 @@ def coding_of(data: DataSettings, classes: Sequence[LandClass]) -> Coding:
     """The coding that classes and ``data.remap`` (many to one) define.
 
     Raises:
-        SettingsError: if ``data.remap`` names a class that there is not.
+        SettingsError: if ``data.remap`` means a class that there is not.
     """
     index = {c.value: k for k, c in enumerate(classes)}
     meaning = dict(sorted({**{c: c for c in index}, **_remap(data, classes)}.items()))
@@ -49,14 +49,15 @@ def class_value(key: ClassKey, classes: Sequence[LandClass], field: str) -> int:
     """The value of a class that a setting gives by value or name.
 
     Raises:
-        SettingsError: if no class, or more than one, has that name.
+        SettingsError: if no class, or more than one, has that value or name.
     """
-    if isinstance(key, int):
-        return key
-    found = [c.value for c in classes if c.name == key]
+    kind = "value" if isinstance(key, int) else "name"
+    found = [c.value for c in classes if getattr(c, kind) == key]
     if len(found) != 1:
-        names = ", ".join(c.name for c in classes)
-        raise SettingsError(f"{field}: {key} is not the name of one class; the classes are {names}")
+        known = some([f"{c.value} {c.name}" for c in classes])
+        raise SettingsError(
+            f"{field}: {key} is not the {kind} of one class; the classes are {known}"
+        )
     return found[0]
 
 

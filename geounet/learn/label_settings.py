@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, time
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -13,9 +14,14 @@ ClassKey = Annotated[int, Field(ge=0, le=254)] | str
 
 
 def attribute_text(value: object) -> str:
-    """One spelling for an attribute's value in YAML and in the file: 1, 1.0 and "1" are alike."""
+    """One spelling for an attribute's value in YAML and in the file: 1, 1.0 and "1" are alike.
+
+    Files hold dates as the first moment of the day: they are spelled without it.
+    """
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, datetime) and value.time() == time():
+        return str(value.date())
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

@@ -187,7 +187,13 @@ def _attribute_counts(file: str, layer: str, attribute: str) -> Counter[str]:
     frame = pyogrio.read_dataframe(file, layer=layer, columns=[attribute], read_geometry=False)
     if not len(frame):
         raise InputError(f"{file}: layer {layer} has no feature; give the labels of this place")
-    return Counter(attribute_texts(frame[attribute].to_numpy()))
+    values = frame[attribute].to_numpy()
+    if any(isinstance(value, list | dict | np.ndarray) for value in values):
+        raise InputError(
+            f"{file}: {attribute} holds lists; a class needs one text, number or date per feature: "
+            "set data.vector.attribute to another, or export one with a single value"
+        )
+    return Counter(attribute_texts(values))
 
 
 def _meaning(said: VectorSettings, classes: Sequence[LandClass]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
+from rasterio.crs import CRS
 
 from geounet.card import NODATA, LandClass
 from geounet.errors import InputError, SettingsError
@@ -21,6 +22,7 @@ from geounet.learn.label_raster import RasterLabels, open_raster_labels
 from geounet.learn.label_vector import MAGIC, VectorLabels, is_vector, open_vector_labels
 from geounet.learn.sources import Pair, find_pairs
 from geounet.locations import shown
+from geounet.raster import GDAL_ERRORS, cause_of
 from geounet.scene import Scene, open_scene
 from geounet.stretch import Bounds, to_unit
 
@@ -98,9 +100,10 @@ def open_labelled(data: DataSettings, classes: Sequence[LandClass]) -> tuple[Lab
 
     Raises:
         InputError: if an image lacks its labels or its row, or the two do not go together.
-        SettingsError: if a setting does not fit the images.
+        SettingsError: if a setting means nothing, or does not fit the images.
     """
     coding = coding_of(data, classes)
+    _check_crs(data)
 
     @cache
     def vector(file: str) -> tuple[VectorLabels, tuple[str, ...]]:
@@ -121,6 +124,16 @@ def open_labelled(data: DataSettings, classes: Sequence[LandClass]) -> tuple[Lab
         notes = (*_own_notes(scene), *notes, *_scaling_note(scene))
         scenes.append(LabelledScene(pair.name, scene, source, coding, pair.row, notes))
     return tuple(scenes)
+
+
+def _check_crs(data: DataSettings) -> None:
+    try:
+        CRS.from_user_input(data.assume_crs or "EPSG:4326")
+    except GDAL_ERRORS as error:
+        raise SettingsError(
+            f"data.assume_crs {data.assume_crs}: is not a CRS ({cause_of(error)}); write e.g. "
+            "EPSG:32633"
+        ) from error
 
 
 def _check_vector(pairs: Sequence[Pair], data: DataSettings) -> None:
