@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
-from geounet.errors import GeounetError, PartialError, SettingsError
+from geounet.errors import GeounetError, InputError, PartialError, SettingsError
 from geounet.learn.evaluate_settings import EvaluateSettings
 from geounet.scene_options import SceneOptions
 from geounet.settings import SegmentSettings
@@ -153,7 +153,7 @@ def import_models(
     """Make a model from the weights of segmentation_models.pytorch's Unet over resnet18 or 34."""
     from geounet.torch_weights import import_weights
 
-    found = import_weights(Path(weights), Path(card), Path(out), overwrite)
+    found = import_weights(_file(weights), _file(card), Path(out), overwrite)
     print(f"{out}: {found.name}, {len(found.classes)} classes, reach {found.reach} pixels")
 
 
@@ -277,8 +277,10 @@ def _print_scores(found: Evaluation) -> None:
     for name, score in found.report["overall"].items():
         console.print(f"{name.replace('_', ' ')}: {_with_interval(score)}", soft_wrap=True)
     spread = found.report["intervals"]
-    over = f"{spread['groups']} groups by {spread['over']}"
-    console.print(f"{found.part}: {found.report['pixels']:,} pixels; 95 % intervals over {over}")
+    over = f"95 % intervals over {spread['groups']} groups by {spread['over']}"
+    if spread["groups"] < 2:
+        over = f"no interval: one {spread['over']} only"
+    console.print(f"{found.part}: {found.report['pixels']:,} pixels; {over}")
     for path in found.files:
         console.print(f"  {path}", soft_wrap=True)
 
@@ -290,6 +292,12 @@ def _with_interval(score: dict[str, float | None]) -> str:
 
 def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _file(name: str) -> Path:
+    if not Path(name).is_file():
+        raise InputError(f"{name}: no such file; check its name and folder")
+    return Path(name)
 
 
 def _reporter(talk: Talk) -> Reporter:

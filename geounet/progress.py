@@ -8,18 +8,28 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.text import Text
 
 from geounet.reporting import Reporter, Silence, duration
 
 Style = Literal["auto", "plain", "json", "none"]
 SECONDS_BETWEEN_LINES = 10.0
+WIDTH = 80
+"""Columns of the usual terminal."""
+TOLD = {
+    "epoch": "epoch",
+    "loss": "loss",
+    "validation_loss": "validation loss",
+    "macro_iou": "mean IoU",
+}
+"""The figures of a record that are shown, and what they are called."""
 
 
 def make_reporter(style: Style = "auto", quiet: bool = False) -> Reporter:
@@ -64,18 +74,24 @@ class Pace:
         return f"{100 * self.share:3.0f} %  {self.speed / 1e6:.2f} Mpx/s  {left} left"
 
 
-def line_of(fields: Mapping[str, object]) -> str:
-    """``epoch 3  loss 0.412  iou land 0.93 water 0.81``: lists stay out of it."""
-    parts = []
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            parts.append(" ".join([name, *(f"{key} {_short(v)}" for key, v in value.items())]))
-        elif not isinstance(value, list):
-            parts.append(f"{name} {_short(value)}")
-    return "  ".join(parts)
+def lines_of(fields: Mapping[str, object]) -> str:
+    """What is most asked of an epoch's record, in one line or two that fit a terminal.
+
+    ``epoch 3  loss 0.412  validation loss 0.38  mean IoU 0.87``, then ``IoU land 0.93  water 0.81``
+    where that fits too: metrics.jsonl has all of it.
+    """
+    first = [f"{told} {_short(fields[name])}" for name, told in TOLD.items() if name in fields]
+    first += [f"skipped {fields['skipped']}"] if fields.get("skipped") else []
+    scores = fields.get("iou")
+    second = "  IoU " if isinstance(scores, Mapping) and scores else ""
+    if isinstance(scores, Mapping):
+        second += "  ".join(f"{name} {_short(score)}" for name, score in scores.items())
+    return "\n".join(filter(None, ["  ".join(first), second if len(second) <= WIDTH else ""]))
 
 
 def _short(value: object) -> str:
+    if value is None:
+        return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -114,7 +130,7 @@ class Lines:
         self._figures = figures
 
     def record(self, fields: Mapping[str, object]) -> None:
-        self._write(line_of(fields), {"event": "record", **fields})
+        self._write(lines_of(fields), {"event": "record", **fields})
 
     def finish(self) -> None:
         self._tell()
@@ -137,41 +153,52 @@ class Lines:
         self._stream.flush()
 
 
+class _Progress(Progress):
+    """Bars, and below them a line of figures: beside a bar, a terminal would cut them."""
+
+    figures = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        if self.figures:
+            yield Text(f"  {self.figures}", no_wrap=True, overflow="ellipsis")
+
+
 class Bar:
-    """A bar with pixels per second and the time left."""
+    """A bar with pixels per second and the time left, and the figures of the stage below it."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
-        self._pace, self._figures = Pace(0, 0), ""
-        self._progress: Progress | None = None
+        self._pace = Pace(0, 0)
+        self._progress: _Progress | None = None
 
     def note(self, text: str) -> None:
         note = f"[yellow]note:[/] {escape(text)}"
         self._console.print(note, highlight=False, soft_wrap=True)
 
     def start(self, what: str, pixels: int, done: int) -> None:
-        self._pace, self._figures = Pace(pixels, done), ""
+        self._pace = Pace(pixels, done)
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[pace]}"),
         )
-        self._progress = Progress(*columns, console=self._console, transient=True)
+        self._progress = _Progress(*columns, console=self._console, transient=True)
         self._task = self._progress.add_task(what, total=pixels, completed=done, pace="")
         self._progress.start()
 
     def advance(self, pixels: int) -> None:
         self._pace.advance(pixels)
         if self._progress is not None:
-            pace = "  ".join([str(self._pace), self._figures]).rstrip()
-            self._progress.update(self._task, advance=pixels, pace=pace)
+            self._progress.update(self._task, advance=pixels, pace=str(self._pace))
 
     def show(self, figures: str) -> None:
-        self._figures = figures
+        if self._progress is not None:
+            self._progress.figures = figures
 
     def record(self, fields: Mapping[str, object]) -> None:
-        self._console.print(line_of(fields), highlight=False, markup=False, soft_wrap=True)
+        self._console.print(lines_of(fields), highlight=False, markup=False, soft_wrap=True)
 
     def finish(self) -> None:
         if self._progress is not None:

@@ -82,6 +82,16 @@ def test_several_scenes_of_which_one_fails_end_with_4(scene, model, tmp_path, ca
     assert (tmp_path / "out" / "scene" / "mask.tif").exists()
 
 
+@pytest.mark.parametrize("missing", ["weights.safetensors", "card.yaml"])
+def test_a_missing_file_to_import_is_bad_input(missing, tmp_path, capsys):
+    files = [tmp_path / "weights.safetensors", tmp_path / "card.yaml"]
+    for path in files:
+        path.touch()
+    (tmp_path / missing).unlink()
+    assert cli.run(["models", "import", *map(str, files), str(tmp_path / "out.safetensors")]) == 3
+    assert f"{missing}: no such file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("tokens", "code", "says"),
     [

@@ -74,6 +74,7 @@ def test_it_tells_what_it_does(whole):
         assert np.sum(record["confusion"]) == 6 * (16 * 16 - 2)
         assert record["macro_iou"] == pytest.approx(np.mean(list(record["iou"].values())), abs=1e-6)
         assert 0 <= record["waited"] <= 1
+    for record in lines[1:]:
         assert record["samples_per_second"] == pytest.approx(20 / record["seconds"], rel=0.2)
     assert lines[-1]["validation_loss"] < lines[0]["validation_loss"]
     assert listener.stages == [("train", 20 * 4 * 256, 0)]
@@ -286,8 +287,18 @@ def test_best_and_patience_follow_from_the_records():
     assert not is_exhausted([], "iou", 1)
 
 
+def test_the_time_of_compiling_is_no_pace():
+    standing = Standing(loss=3.0, counted=1).lasted(20.0, True)
+    assert standing.pace == 1 / 20
+    standing = standing.after(1.0, True).lasted(0.5, False).after(0.0, False).lasted(0.5, False)
+    assert standing.pace == 2
+    assert standing.seconds == 21
+
+
 def test_a_standing_survives_json():
-    standing = Standing(3, 7, 0.1 + 0.2, 6, 1, 1, 12.5, 0.25, ({"epoch": 1, "iou": {"a": None}},))
+    standing = Standing(
+        3, 7, 0.1 + 0.2, 6, 1, 1, 12.5, 0.25, 1, 4.5, ({"epoch": 1, "iou": {"a": None}},)
+    )
     assert Standing.from_json(json.loads(json.dumps(standing.as_json()))) == standing
 
 

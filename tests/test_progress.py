@@ -6,11 +6,23 @@ import io
 import json
 
 import pytest
+from rich.console import Console
 
-from geounet.progress import Bar, Lines, Notes, line_of, make_reporter
+from geounet.progress import WIDTH, Bar, Lines, Notes, lines_of, make_reporter
 from geounet.reporting import Silence, duration
 
-RECORD = {"epoch": 3, "loss": 0.41234567, "iou": {"land": 0.9, "water": None}, "confusion": [[1]]}
+RECORD = {
+    "epoch": 3,
+    "step": 1200,
+    "loss": 0.41234567,
+    "skipped": 0,
+    "learning_rate": 0.00123456,
+    "seconds": 19.9812,
+    "validation_loss": 0.38,
+    "iou": {"land": 0.9, "water": None},
+    "macro_iou": 0.9,
+    "confusion": [[1]],
+}
 
 
 def told(as_json):
@@ -26,8 +38,9 @@ def told(as_json):
 
 
 def test_lines_show_the_latest_figures_and_keep_records():
-    record, last = told(as_json=False)
-    assert record == "epoch 3  loss 0.4123  iou land 0.9 water None"
+    record, classes, last = told(as_json=False)
+    assert record == "epoch 3  loss 0.4123  validation loss 0.38  mean IoU 0.9"
+    assert classes == "  IoU land 0.9  water –"
     assert last.startswith("train:  50 %")
     assert last.endswith("left  epoch 1/4  loss 0.4")
 
@@ -64,9 +77,31 @@ def test_a_bar_prints_records_and_notes(capsys):
     bar.show("loss 0.4")
     bar.start("train", 10, 0)
     bar.advance(5)
-    bar.record({"epoch": 1, "classes [a]": "[b]"})
+    bar.record({"epoch": 1, "iou": {"[b]": 0.5}})
     bar.finish()
-    assert "epoch 1  classes [a] [b]" in capsys.readouterr().err
+    assert "epoch 1\n  IoU [b] 0.5" in capsys.readouterr().err
+
+
+def test_the_figures_of_a_bar_fit_a_terminal(monkeypatch):
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=WIDTH, no_color=True)
+    monkeypatch.setattr("geounet.progress.Console", lambda **_: console)
+    figures = "epoch 112/400  loss 0.0004123  IoU 0.731  1.23e+03 samples/s  waited 100%"
+    bar = Bar()
+    bar.start("evaluating", 10**12, 0)
+    bar.show(figures)
+    bar.advance(3)
+    bar.finish()
+    assert figures in shown.getvalue()
+    assert " left" in shown.getvalue()
+
+
+def test_a_record_takes_lines_that_fit_a_terminal():
+    long = RECORD | {"epoch": 1000, "loss": 1.234e-05, "validation_loss": 1.234e-05, "skipped": 99}
+    many = {f"a class of many {n}": 0.1234 for n in range(9)}
+    assert max(map(len, lines_of(long).split("\n"))) <= WIDTH
+    assert "\n" not in lines_of(long | {"iou": many})
+    assert lines_of(long).count("skipped 99") == 1
 
 
 @pytest.mark.parametrize(("style", "kind"), [("plain", Lines), ("json", Lines), ("none", Notes)])
@@ -77,4 +112,4 @@ def test_each_style_has_its_reporter(style, kind):
 
 def test_durations_and_values_read_well():
     assert [duration(s) for s in (44.6, 200, 7500)] == ["45 s", "3 min 20 s", "2 h 05 min"]
-    assert line_of({"loss": None, "skipped": 0}) == "loss None  skipped 0"
+    assert lines_of({"loss": None, "skipped": 0}) == "loss –"

@@ -13,19 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from geounet.errors import InterruptedJobError, OutputError, SettingsError
+from geounet.errors import InterruptedJobError, OutputError
 from geounet.job import WORK, refuse_difference
 from geounet.learn.checkpoint import Checkpoints, state_of
 from geounet.learn.chip_source import ChipSource
-from geounet.learn.devices import local_devices
 from geounet.learn.identity import identity_of
 from geounet.learn.learner import Batch, network_of
-from geounet.learn.losses import class_weights
-from geounet.learn.optimiser import lengths_of
 from geounet.learn.prefetch import Prefetch
 from geounet.learn.records import Events, Record, write_config, write_records
 from geounet.learn.standing import Standing, best_of, is_exhausted
-from geounet.learn.stepper import Stepper
+from geounet.learn.stepper import Stepper, check
 from geounet.learn.train_settings import TrainSettings
 from geounet.learn.validation import Examination, scores_of, validate
 from geounet.reporting import Reporter, Silence, duration
@@ -82,29 +79,6 @@ def fit(
         return run.result()
     finally:
         run.close()
-
-
-def check(settings: TrainSettings, data: ChipSource) -> None:
-    """Raise if the settings do not fit the data or the devices: nothing is written by then.
-
-    Raises:
-        SettingsError: naming the field, if the run needs validation chips and has none, if the
-            devices cannot share a batch, or if the weights of classes do not fit.
-    """
-    s = settings
-    local_devices(s.batch)
-    class_weights(data.class_counts, s.loss)
-    lengths_of(s.optimiser, data.steps, s.epochs)
-    needs = {
-        "optimiser.schedule: plateau": s.optimiser.schedule == "plateau",
-        "keep: best": s.keep == "best",
-        "patience": s.patience is not None,
-    }
-    asked = [name for name, needed in needs.items() if needed]
-    if asked and not len(data.validation):
-        raise SettingsError(
-            f"{asked[0]} needs validation samples and there are none; name some under data"
-        )
 
 
 class _Run:
@@ -232,15 +206,14 @@ class _Run:
         self._estimate()
         s, standing = self._settings, self._stepper.standing
         self._reporter.advance(s.batch * s.chip**2)
-        seconds = max(standing.seconds, 1e-9)
-        counted = max(standing.counted + standing.skipped, 1)
+        waited = standing.waited / max(standing.seconds, 1e-9)
         loss, macro = standing.mean_loss, (standing.records or ({},))[-1].get("macro_iou")
         figures = [
             f"epoch {standing.epoch + 1}/{s.epochs}",
             "" if loss is None else f"loss {loss:.4g}",
             "" if macro is None else f"IoU {macro:.3f}",
-            f"{counted * s.batch / seconds:.3g} samples/s",
-            f"waited {standing.waited / seconds:.0%}",
+            f"{standing.pace * s.batch:.3g} samples/s",
+            f"waited {waited:.0%}",
         ]
         self._reporter.show("  ".join(filter(None, figures)))
 
@@ -274,7 +247,7 @@ class _Run:
             "skipped": standing.skipped,
             "learning_rate": self._stepper.learning_rate,
             "seconds": _round(standing.seconds),
-            "samples_per_second": _round(self._data.steps * s.batch / standing.seconds),
+            "samples_per_second": _round(standing.pace * s.batch),
             "waited": _round(standing.waited / standing.seconds),
         }
         return record | scores_of(found, [c.name for c in s.classes])

@@ -20,7 +20,7 @@ class Standing:
 
     ``loss`` is the sum over ``counted`` batches, ``skipped`` counts those that changed nothing and
     ``in_a_row`` the last of these; ``seconds`` were spent on the batches, ``waited`` of them
-    without data.
+    without data, and ``compiling`` on ``compiled`` batches for which the step was compiled.
     """
 
     epoch: int = 0
@@ -31,6 +31,8 @@ class Standing:
     in_a_row: int = 0
     seconds: float = 0.0
     waited: float = 0.0
+    compiled: int = 0
+    compiling: float = 0.0
     records: tuple[dict[str, Any], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -47,6 +49,23 @@ class Standing:
         if not finite:
             return replace(self, skipped=self.skipped + 1, in_a_row=self.in_a_row + 1)
         return replace(self, loss=self.loss + loss, counted=self.counted + 1, in_a_row=0)
+
+    def lasted(self, seconds: float, is_compiled: bool) -> Standing:
+        """Once the time of a batch is known, and whether the step was compiled for it."""
+        standing = replace(self, seconds=self.seconds + seconds)
+        if not is_compiled:
+            return standing
+        compiling = self.compiling + seconds
+        return replace(standing, compiled=self.compiled + 1, compiling=compiling)
+
+    @property
+    def pace(self) -> float:
+        """Batches per second, without those that the compiler held up; of all if there are no
+        others."""
+        done, seconds = self.counted + self.skipped, self.seconds
+        if done > self.compiled:
+            done, seconds = done - self.compiled, seconds - self.compiling
+        return done / max(seconds, 1e-9)
 
     @property
     def mean_loss(self) -> float | None:

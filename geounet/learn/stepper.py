@@ -25,6 +25,29 @@ SKIPS_IN_A_ROW = 10
 """So many batches in a row without a finite loss and gradient end the run."""
 
 
+def check(settings: TrainSettings, data: ChipSource) -> None:
+    """Raise if the settings do not fit the data or the devices: nothing is written by then.
+
+    Raises:
+        SettingsError: naming the field, if the run needs validation chips and has none, if the
+            devices cannot share a batch, or if the weights of classes do not fit.
+    """
+    s = settings
+    local_devices(s.batch)
+    class_weights(data.class_counts, s.loss)
+    lengths_of(s.optimiser, data.steps, s.epochs)
+    needs = {
+        "optimiser.schedule: plateau": s.optimiser.schedule == "plateau",
+        "keep: best": s.keep == "best",
+        "patience": s.patience is not None,
+    }
+    asked = [name for name, needed in needs.items() if needed]
+    if asked and not len(data.validation):
+        raise SettingsError(
+            f"{asked[0]} needs validation samples and there are none; name some under data"
+        )
+
+
 class Stepper:
     """The learner and its standing; ``settle`` brings the second up to the first."""
 
@@ -44,7 +67,7 @@ class Stepper:
         self.recipe, self.learner = recipe, self.devices.share(learner)
         self.constants, self.standing = self.devices.share(constants), Standing()
         self._pending: list[Outcome] = []
-        self._lap = 0.0
+        self._lap, self._has_compiled = 0.0, False
 
     def read(self, which: tuple[int, int]) -> Batch:
         """Batch i of an epoch, on the devices; made for reading threads."""
@@ -105,8 +128,8 @@ class Stepper:
             loss, finite = jax.device_get(outcome)
             self.standing = self.standing.after(float(loss), bool(finite))
         now = time.perf_counter()
-        self.standing = replace(self.standing, seconds=self.standing.seconds + now - self._lap)
-        self._lap = now
+        self.standing = self.standing.lasted(now - self._lap, not self._has_compiled)
+        self._lap, self._has_compiled = now, True
         s = self.standing
         if s.in_a_row >= SKIPS_IN_A_ROW:
             raise SettingsError(

@@ -29,7 +29,7 @@ from geounet.learn.chip_source import Chip, ChipSource
 from geounet.learn.identity import WITHOUT_EFFECT
 from geounet.learn.labelled import LabelledScene, shared_scaling
 from geounet.learn.learner import Scaling, classes_of, logits_of
-from geounet.learn.loop import Fitted, check, fit
+from geounet.learn.loop import Fitted, fit
 from geounet.learn.records import (
     CONFIG,
     EVENTS,
@@ -40,6 +40,7 @@ from geounet.learn.records import (
 )
 from geounet.learn.report_page import REPORT_FILES
 from geounet.learn.standing import best_of
+from geounet.learn.stepper import check
 from geounet.learn.train_settings import TrainSettings, load_settings
 from geounet.learn.training_data import TrainingData, load_training_data
 from geounet.learn.training_report import report_training
