@@ -70,6 +70,8 @@ def import_weights(weights: Path, card: Path, out: Path, overwrite: bool = False
         ModelError: naming the file and the first layer that is unknown, missing or misshapen.
         OutputError: if ``out`` exists or cannot be written.
     """
+    if out.suffix != ".safetensors":
+        raise OutputError(f"{out}: a model is a .safetensors file; name it so")
     if out.exists() and not overwrite:
         raise OutputError(f"{out}: exists; name another, or add --overwrite")
     fields = _fields_of(card)
@@ -158,9 +160,20 @@ def _read(path: Path) -> tuple[ResNetArchitecture, Tensors]:
             shapes = {n: tuple(part.get_shape()) for n, part in parts.items()}
             architecture = _checked(path, shapes, {n: p.get_dtype() for n, p in parts.items()})
             wanted = {t for layer in layers_of(architecture) for t in layer.tensors}
-            return architecture, {n: file.get_tensor(prefix + n) for n in sorted(wanted)}
+            tensors = {n: file.get_tensor(prefix + n) for n in sorted(wanted)}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not a readable .safetensors file ({error})") from error
+    _check_numbers(path, tensors)
+    return architecture, tensors
+
+
+def _check_numbers(path: Path, tensors: Tensors) -> None:
+    """Every number finite, and no variance below 0, or folding would make others of them."""
+    for name, values in tensors.items():
+        if not np.isfinite(values).all():
+            raise ModelError(f"{path}: {name} has values that are not finite; export it again")
+        if name.endswith("running_var") and (values < 0).any():
+            raise ModelError(f"{path}: {name} has variances below 0; export it again")
 
 
 def _checked(path: Path, shapes: Shapes, dtypes: Mapping[str, str]) -> ResNetArchitecture:

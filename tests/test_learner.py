@@ -286,3 +286,30 @@ def test_eight_devices_give_what_one_gives(tmp_path):
     for name, value in one.items():
         difference = np.linalg.norm(value - eight[name]) / max(np.linalg.norm(value), 1e-3)
         assert difference < 1e-5, name
+
+
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"block": "plain", "attention": True},
+        {"block": "residual", "dilations": [2]},
+        {"block": "inverted_bottleneck"},
+    ],
+    ids=lambda network: network["block"],
+)
+def test_a_step_gives_back_the_types_that_it_takes(network, kind):
+    """Or the second step would be compiled anew: a weak type is another type."""
+    settings = settings_of(network=PLAIN | {"batch_norm": True} | network, optimiser={"kind": kind})
+    recipe, learner = start(settings, 5)
+    given = (learner, key_of(0, 0, 0), CONSTANTS, made(0, 2))
+    after, _ = jax.eval_shape(lambda *rest: take_step(recipe, *rest), *given)
+    before = jax.tree.map(jax.typeof, learner)
+    differ = [
+        (jax.tree_util.keystr(path), old, new)
+        for (path, new), old in zip(
+            jax.tree_util.tree_leaves_with_path(after), jax.tree.leaves(before), strict=True
+        )
+        if (old.shape, old.dtype, old.weak_type) != (new.shape, new.dtype, new.weak_type)
+    ]
+    assert not differ

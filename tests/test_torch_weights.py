@@ -216,3 +216,31 @@ def test_a_model_is_not_replaced_unasked(folder):
         imported(folder)
     paths = [folder / name for name in ("weights.safetensors", "card.yaml", "model.safetensors")]
     import_weights(*paths, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "message"),
+    [
+        ("encoder.layer1.0.conv1.weight", float("nan"), "values that are not finite"),
+        ("encoder.bn1.running_var", -1.0, "variances below 0"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_by_their_own_name(
+    folder, oracle, name, number, message
+):
+    broken = oracle.state_dict()[name].clone()
+    broken.view(-1)[0] = number
+    save_changed(folder, oracle, {name: broken})
+    with pytest.raises(ModelError, match=rf"weights.safetensors: {name} has {message}"):
+        imported(folder)
+
+
+@pytest.mark.parametrize("field", ["mean", "std"])
+def test_a_card_of_numbers_that_are_not_finite_is_refused(folder, field):
+    with pytest.raises(SettingsError, match=rf"card.yaml: {field}.1: Input should be a finite"):
+        imported(folder, **{field: [0.1, float("inf"), 0.1]})
+
+
+def test_a_model_is_called_safetensors(folder):
+    with pytest.raises(OutputError, match=r"x.txt: a model is a .safetensors file"):
+        import_weights(folder / "weights.safetensors", folder / "card.yaml", folder / "x.txt")
