@@ -28,6 +28,12 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Finite(Frozen):
+    """Settings without infinity or NaN, but where a field allows them."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
 def later(default: Any, **rules: Any) -> Any:
     """A field of cards that the first shipped models do not have.
 

@@ -410,7 +410,7 @@ def test_bad_labels_are_refused_before_the_folder_is_made(settings, tmp_path):
         ("- a list", "not a mapping of settings"),
         ("name: [", "not valid YAML"),
         ("name: tiny", "classes: Field required"),
-        (yaml.safe_dump(CONFIG | {"epoch": 3}), "epoch: Extra inputs are not permitted"),
+        (yaml.safe_dump(CONFIG | {"epoch": 3}), "epoch: unknown; did you mean epochs"),
         (
             yaml.safe_dump(CONFIG | {"chip": 17}),
             "chip 17 must be a multiple of 2 for depth 1; the next size is 18",

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from geounet.card import Frozen
+from geounet.card import Finite
 
-Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"goes from small to large, but is {list(ends)}")
+    return ends
+
+
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+Scale = Annotated[float, Field(ge=0.1, le=10)]
+Scales = Annotated[tuple[Scale, Scale], AfterValidator(_ordered)]
+Amount = Annotated[float, Field(ge=0, le=1e6)]
 LogFactor = Annotated[float, Field(ge=0, le=2)]
 
 
-class AugmentSettings(Frozen):
+class AugmentSettings(Finite):
     """How far training samples are varied; radiometric amounts are in the card's unit.
 
     Place: ``zoom`` is the range of scales; ``elastic`` the standard deviation, in pixels, of what
@@ -37,8 +47,8 @@ class AugmentSettings(Frozen):
     """
 
     symmetries: bool = True
-    zoom: Range = (1.0, 1.0)
-    elastic: Amount = 0.0
+    zoom: Scales = (1.0, 1.0)
+    elastic: Annotated[float, Field(ge=0, le=100)] = 0.0
     gain: LogFactor = 0.0
     band_gain: LogFactor = 0.0
     haze: Amount = 0.0
@@ -54,9 +64,7 @@ class AugmentSettings(Frozen):
     band_dropout: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _ordered(self) -> AugmentSettings:
-        if self.zoom[0] > self.zoom[1]:
-            raise ValueError(f"zoom goes from small to large, but is {list(self.zoom)}")
+    def _black_below_white(self) -> AugmentSettings:
         if self.stretch_range and self.stretch_range[0] >= self.stretch_range[1]:
             raise ValueError(
                 f"stretch_range goes from black to white, but is {list(self.stretch_range)}"

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from geounet.card import Frozen
+from geounet.card import Finite
 from geounet.learn.label_settings import ClassKey, VectorSettings
 from geounet.learn.split_settings import SplitSettings
 from geounet.scene_options import MASK_HELP, OFFSET_HELP, Resampling, SceneOptions, Sensor
 
 
-class StretchSettings(Frozen):
+class StretchSettings(Finite):
     """Show the network each band twice: its values, and its place between two percentiles.
 
     The percentiles are those of the whole scene. For images that were already stretched for
@@ -42,7 +42,7 @@ Patterns = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_one_
 """Paths or globs, relative to the root; one may stand alone."""
 
 
-class DataSettings(Frozen):
+class DataSettings(Finite):
     """Where the images and their labels are, and how their numbers are read.
 
     An image and a label belong together when their names have the same stem; a single label file
@@ -56,9 +56,11 @@ class DataSettings(Frozen):
     labels: Annotated[Patterns, Field(description="class rasters, or vector files")]
     bands: Annotated[dict[str, int | str], Field(min_length=1), BeforeValidator(_by_name)]
     vector: VectorSettings | None = None
-    scale: float | None = Field(default=None, gt=0, allow_inf_nan=False, description=OFFSET_HELP)
-    offset: float | None = Field(default=None, allow_inf_nan=False, description=OFFSET_HELP)
-    nodata: Annotated[float | None, Field(description="number of pixels without data")] = None
+    scale: float | None = Field(default=None, gt=0, description=OFFSET_HELP)
+    offset: float | None = Field(default=None, description=OFFSET_HELP)
+    nodata: Annotated[
+        float | None, Field(allow_inf_nan=True, description="number of pixels without data")
+    ] = None
     stretch: StretchSettings | None = None
     sensor: Sensor | None = Field(default=None, description="which sensor B2, B5 … belong to")
     mask: Annotated[
@@ -67,7 +69,7 @@ class DataSettings(Frozen):
     mask_dilate: int = Field(default=0, ge=0, le=1000, description="grow masks by so many pixels")
     resampling: Resampling = "bilinear"
     resolution: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="resample images to this pixel size"
+        default=None, gt=0, description="resample images to this pixel size"
     )
     assume_crs: str | None = Field(
         default=None, max_length=4000, description="CRS of images and labels that have none"

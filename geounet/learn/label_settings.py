@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from geounet.card import Frozen
+from geounet.card import Finite
 
 ClassKey = Annotated[int, Field(ge=0, le=254)] | str
 """A class by its value or by its name."""
@@ -37,7 +37,7 @@ def _with_text_keys(value: object) -> object:
     return {attribute_text(key): meant for key, meant in value.items()}
 
 
-class VectorSettings(Frozen):
+class VectorSettings(Finite):
     """Polygons, lines or points whose ``attribute`` says the class.
 
     ``values`` maps the attribute's values to classes; null means ground of which nothing is known.

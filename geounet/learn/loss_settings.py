@@ -6,16 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from geounet.card import Frozen
+from geounet.card import Finite
 
 TERMS = ("cross_entropy", "dice", "focal", "tversky", "focal_tversky", "lovasz")
 """The losses that can be added up, by the setting that holds their weight."""
 
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
 
 
-class LossSettings(Frozen):
+class LossSettings(Finite):
     """The losses, added with these weights (0 leaves one out), and their parameters.
 
     ``tversky_alpha`` counts false positives, ``tversky_beta`` misses; both serve the focal Tversky

@@ -6,10 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from geounet.card import Architecture, BlockKind, Dilations, Frozen
+from geounet.card import Architecture, BlockKind, Dilations, Finite
+
+MOST_INPUTS = 256
+"""Bands that a card's architecture may have."""
 
 
-class NetworkSettings(Frozen):
+class NetworkSettings(Finite):
     """The network's size and kind; bands and outputs follow from the data.
 
     Memory and time grow with the square of ``base_filters``: 64 is the paper's, 16 suits a CPU.

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from geounet.card import Frozen
+from geounet.card import Finite
 
 Name = Annotated[str, Field(coerce_numbers_to_str=True)]
 """Of scenes and values of columns: YAML reads a year as a number."""
 
 
-class BlockSettings(Frozen):
+class BlockSettings(Finite):
     """Square blocks of each scene; a ``share`` of them is drawn for validation.
 
     ``buffer`` is the distance in pixels that training keeps from them; left out, it is the
@@ -25,7 +25,7 @@ class BlockSettings(Frozen):
     buffer: Annotated[int | None, Field(ge=0)] = None
 
 
-class SplitSettings(Frozen):
+class SplitSettings(Finite):
     """What validation holds; say one of four things.
 
     ``{column: place, values: [a, b]}``: scenes whose column of the table holds one of the values.
@@ -67,7 +67,7 @@ class SplitSettings(Frozen):
         return self
 
 
-class SamplingSettings(Frozen):
+class SamplingSettings(Finite):
     """Which chips an epoch shows.
 
     ``every`` shows each chip of a fixed grid once, in a drawn order. ``random`` draws crops around

@@ -5,23 +5,28 @@ No raster or array library is imported here, so that the command line can show i
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
-from geounet.card import Architecture, Frozen, LandClass, LongText, ShortText
+from geounet.card import Architecture, Finite, LandClass, LongText, ShortText
 from geounet.errors import InputError, SettingsError
 from geounet.learn.augment_settings import AugmentSettings, Range
 from geounet.learn.data_settings import DataSettings
 from geounet.learn.loss_settings import LossSettings
-from geounet.learn.network_settings import NetworkSettings
+from geounet.learn.network_settings import MOST_INPUTS, NetworkSettings
 from geounet.learn.optimiser_settings import OptimiserSettings
 from geounet.learn.split_settings import SamplingSettings
 
 
-class TrainSettings(Frozen):
+class TrainSettings(Finite):
     """One training run: the same settings and data give the same model on one kind of machine."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -52,7 +57,9 @@ class TrainSettings(Frozen):
     patience: Annotated[
         int | None, Field(ge=1, description="stop after so many epochs without a better score")
     ] = None
-    checkpoint_minutes: Annotated[float, Field(ge=0, description="between checkpoints")] = 5.0
+    checkpoint_minutes: Annotated[float, Field(ge=0, le=1e6, description="between checkpoints")] = (
+        5.0
+    )
     tensorboard: Annotated[bool, Field(description="also write TensorBoard's event files")] = False
     cache_mb: Annotated[int, Field(ge=0, description="memory for decoded samples")] = 1024
 
@@ -76,6 +83,16 @@ class TrainSettings(Frozen):
         both = sorted(set(values) & set(self.data.ignore))
         if both:
             raise ValueError(f"label {both[0]} is a class and ignored: choose one")
+        return self
+
+    @model_validator(mode="after")
+    def _few_inputs(self) -> TrainSettings:
+        if len(self.inputs) > MOST_INPUTS:
+            twice = ", twice each for data.stretch" if self.data.stretch else ""
+            raise ValueError(
+                f"a network has at most {MOST_INPUTS} inputs, but data.bands names "
+                f"{len(self.data.bands)} bands{twice}; choose fewer"
+            )
         return self
 
     @property
@@ -116,6 +133,22 @@ def load_settings(path: Path, root: Path | None = None) -> TrainSettings:
     return with_root(settings, root or path.parent / settings.data.root)
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of a setting that only the data shows also name the file that it was read from.
+
+    Raises:
+        SettingsError: as it was raised, after the path if it begins with a setting's name.
+    """
+    try:
+        yield
+    except SettingsError as error:
+        named = re.match(r"\w*", str(error))
+        if named is None or named[0] not in TrainSettings.model_fields:
+            raise
+        raise SettingsError(f"{path}: {error}") from error
+
+
 def with_root(settings: TrainSettings, root: Path) -> TrainSettings:
     """The same run on data in another folder."""
     return settings.model_copy(update={"data": settings.data.model_copy(update={"root": root})})
@@ -127,9 +160,40 @@ def to_yaml(settings: TrainSettings) -> str:
 
 
 def _one_line(error: ValidationError) -> str:
+    faults = error.errors(include_url=False)
+    places = [fault["loc"] for fault in faults]
+    # A list that holds a wrong item is also called too short: only the item is.
     found = [
-        f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}"
-        for e in error.errors(include_url=False)
+        _told(fault)
+        for fault, place in zip(faults, places, strict=True)
+        if not any(p[: len(place)] == place for p in places if p != place)
     ]
     more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
     return "; ".join(found[:3]) + more
+
+
+def _told(fault: ErrorDetails) -> str:
+    """What is wrong where, and for an unknown setting which one it may have been."""
+    place = fault["loc"]
+    text = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        near = get_close_matches(str(place[-1]), _names_beside(place), n=1)
+        text = "unknown; " + (f"did you mean {near[0]}?" if near else "see configs/template.yaml")
+    return f"{'.'.join(map(str, place))}: {text}" if place else text
+
+
+def _names_beside(place: tuple[int | str, ...]) -> list[str]:
+    """The settings of the section that a place lies in."""
+    section: type[BaseModel] = TrainSettings
+    for part in place[:-1]:
+        field = section.model_fields.get(str(part))
+        section = next(_sections(field.annotation), section) if field else section
+    return list(section.model_fields)
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in an annotation, as in ``SplitSettings | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections(inner)
