@@ -130,9 +130,7 @@ def _names(
         return known, (key, description, *ALSO.get((sensor or "", key), ()))
     colour = COLOURS.get(raster.colours[index - 1], "")
     if colour:
-        notes.append(
-            f"{Path(raster.shown).name}: which band is red, green or blue: its header says"
-        )
+        notes.append(f"{Path(raster.shown).name}: its header says which bands are colours")
     if description:
         name = description if band_id(description) else canonical(description)
         return name, (description, colour) if colour else (description,)

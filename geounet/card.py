@@ -138,7 +138,9 @@ class ModelCard(Frozen):
     ``pixel_size`` is the range, in metres, that it was trained for. ``accuracy`` names each
     measure with how it was taken. Logits are divided by ``temperature`` before they become
     probabilities (Guo et al. 2017), which moves confidence and never the mask. With a ``stretch``
-    the network's inputs are the bands and then the same bands stretched.
+    the network's inputs are the bands and then the same bands stretched. ``held_out`` is a digest
+    of the ground that its training held out (identity.py), ``none``, or empty where that is not
+    known.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -156,6 +158,7 @@ class ModelCard(Frozen):
     classes: tuple[LandClass, ...]
     temperature: float = later(1.0, gt=0, allow_inf_nan=False)
     stretch: Stretch | None = later(None)
+    held_out: str = later("", pattern=r"^([0-9a-f]{64}|none)?$")
     reach: int = Field(ge=0)
     training_data: LongText = ""
     training_licence: LongText = ""

@@ -17,10 +17,11 @@ from geounet.learn.boundary import boundary_counts, boundary_f1
 from geounet.learn.calibration import BINS, WHOLE, fit_temperature
 from geounet.learn.evaluate_settings import EvaluateSettings
 from geounet.learn.evaluation import evaluate
+from geounet.learn.identity import held_out_by
 from geounet.learn.labelled import open_labelled
 from geounet.learn.splits import grounds_of
 from geounet.learn.train_settings import TrainSettings, to_yaml
-from geounet.model_file import load_model
+from geounet.model_file import load_model, save_with_card
 from geounet.predict import Predictor
 from geounet.reporting import Silence
 from tests.jobs import GRIDS, make_model, make_scene
@@ -346,6 +347,40 @@ def test_the_command_prints_a_table(model, data, tmp_path, capsys):
     assert "95 % intervals over 2 groups by place" in said.out
     assert run([*tokens, *flags]) == OutputError.exit_code
     assert "evaluation.json: exists" in capsys.readouterr().err
+
+
+def test_each_note_is_told_once_in_the_words_of_a_config(model, data, tmp_path):
+    found = evaluate(model, config(data, scale=None), tmp_path, options())
+    (scaling,) = [note for note in found.notes if "scaling" in note]
+    assert scaling.startswith("east and 2 more: no scaling is known for blue, green, red")
+    assert scaling.endswith("state yours with data.scale and data.offset")
+    assert len(found.notes) == len({note.partition(": ")[2] for note in found.notes})
+
+
+def test_a_model_that_held_out_other_ground_is_told(model, data, tmp_path):
+    held = {"north": [(slice(0, 75), slice(0, 61))]}
+    card = load_model(model).card.model_copy(update={"held_out": held_out_by(held)})
+    save_with_card(model, tmp_path / "split.safetensors", card)
+
+    def doubts(k, *scenes):
+        settings = config(data, validation={"scenes": scenes})
+        found = evaluate(tmp_path / "split.safetensors", settings, tmp_path / str(k), options())
+        return [note for note in found.notes if "held out other ground" in note]
+
+    assert doubts(0, "north") == []
+    assert len(doubts(1, "north", "west")) == 1
+
+
+def test_one_group_has_no_interval(model, data, tmp_path, capsys):
+    from geounet.cli import run
+
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config(data, validation={"scenes": ["west"]})))
+    tokens = ["evaluate", str(model), str(path), str(tmp_path / "out"), "--window", str(WINDOW)]
+    assert run([*tokens, "--progress", "none"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "no interval: one scene only" in said
+    assert "95 %" not in said
 
 
 def test_a_window_without_room_for_the_margin_is_refused(model, data, tmp_path):

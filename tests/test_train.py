@@ -24,6 +24,7 @@ from geounet.cli import run
 from geounet.errors import InputError, InterruptedJobError, OutputError, SettingsError
 from geounet.job import open_job
 from geounet.learn import metrics
+from geounet.learn.identity import held_out_by
 from geounet.learn.records import Events, read_records, write_config
 from geounet.learn.train_settings import (
     AugmentSettings,
@@ -119,6 +120,8 @@ def test_it_learns_what_the_labels_show(trained):
     assert result.epochs[-1]["iou"]["water"] > 0.9
     hits, total = np.trace(result.confusion), result.confusion.sum()
     assert hits / total > 0.9
+    shape = slice(0, 19), slice(0, 20)
+    assert result.card.held_out == held_out_by({"0": [shape], "5": [shape]})
     assert result.card.accuracy["IoU water"].endswith("on validation chips of training")
 
 

@@ -7,31 +7,36 @@ as in the whole scene.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from geounet.engine import cluster, run
 from geounet.errors import InputError, InterruptedJobError, ModelError, OutputError, SettingsError
-from geounet.fit import fit, stretched
-from geounet.grid import Plan, Tile, intersect, shape_of
+from geounet.fit import Fit, fit, stretched
+from geounet.grid import Plan, Tile, Window, intersect, shape_of
 from geounet.learn.boundary import margin
 from geounet.learn.calibration import best_temperature
 from geounet.learn.evaluate_settings import EvaluateSettings, Part
 from geounet.learn.evaluation_report import Evaluation, refuse_results, write_results
+from geounet.learn.identity import held_out_by
 from geounet.learn.label_coding import refuse_unknown, some
 from geounet.learn.labelled import LabelledScene, open_labelled
 from geounet.learn.scores import add_up, no_counts
 from geounet.learn.scoring import Item, Scored, Scoring, Subject, score_tiles
 from geounet.learn.splits import grounds_of
 from geounet.learn.train_settings import TrainSettings
+from geounet.learn.training_data import told_once
 from geounet.model_file import Model, load_model
 from geounet.planning import cache_of, cut
 from geounet.preparation import forward_of
 from geounet.reporting import Reporter, Silence
 from geounet.stop import stop_on_signals
 
+SAID_BY_FIT = "no scaling of the image is known"
+"""A note for training; of an evaluation, matching scene and model says what is taken instead."""
 SHOWN = 8
 """Notes that are told before the rest is only counted: a folder may hold thousands of patches."""
 
@@ -121,7 +126,7 @@ def _subjects(
     # In the card's order of classes, which is that of the network's outputs.
     labelled = open_labelled(settings.data, model.card.classes)
     grounds = grounds_of(labelled, settings)
-    subjects, notes = list[Subject](), list[str]()
+    subjects, notes = list[Subject](), list[tuple[str, str]]()
     for scene, ground in zip(labelled, grounds, strict=True):
         if part == "validation" and not ground.validation:
             continue
@@ -139,15 +144,32 @@ def _subjects(
                 cache=cache_of(fitted.scene, plan),
             )
         )
-        notes += [f"{scene.name}: {note}" for note in scene.notes if note not in fitted.notes]
-        notes += fitted.notes
-    return subjects, _some_of(notes)
+        notes += [(scene.name, note) for note in _notes_on(scene, fitted)]
+    held = {s.name: g.validation for s, g in zip(labelled, grounds, strict=True)}
+    doubts = _split_doubt(model, held) if part == "validation" else []
+    return subjects, _some_of([*doubts, *told_once(notes)])
+
+
+def _notes_on(labelled: LabelledScene, fitted: Fit) -> list[str]:
+    """What opening and matching the scene told, in the words of a config."""
+    own = [note for note in labelled.notes if not note.startswith(SAID_BY_FIT)]
+    name = f"{fitted.scene.name}: "
+    doubts = [n.removeprefix(name) for n in fitted.notes if n not in labelled.scene.notes]
+    return [re.sub(r"--(scale|offset|resolution)\b", r"data.\1", n) for n in (*own, *doubts)]
+
+
+def _split_doubt(model: Model, held: Mapping[str, Sequence[Window]]) -> list[str]:
+    if model.card.held_out in ("", held_out_by(held)):
+        return []
+    return [
+        f"the training of {model.card.name} held out other ground than data.validation does here: "
+        "scores are too good where it learnt from what is scored"
+    ]
 
 
 def _some_of(notes: Sequence[str]) -> tuple[str, ...]:
-    each = tuple(dict.fromkeys(notes))
-    more = (f"and {len(each) - SHOWN} more notes on other scenes",) if len(each) > SHOWN else ()
-    return (*each[:SHOWN], *more)
+    more = (f"and {len(notes) - SHOWN} more notes",) if len(notes) > SHOWN else ()
+    return (*notes[:SHOWN], *more)
 
 
 def _refuse_missing_bands(model: Model, labelled: LabelledScene) -> None:

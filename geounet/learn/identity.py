@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import jax
 import numpy as np
 
+from geounet.grid import Window
 from geounet.learn.chip_source import ChipSource
 from geounet.learn.train_settings import TrainSettings
 from geounet.planning import device_name
@@ -44,6 +47,17 @@ def identity_of(settings: TrainSettings, data: ChipSource) -> dict[str, Any]:
         "devices": len(jax.local_devices()),
         "versions": versions() | {name: version(name) for name in ("flax", "jax", "optax")},
     }
+
+
+def held_out_by(areas: Mapping[str, Sequence[Window]]) -> str:
+    """SHA-256 of the validation windows by name of their scene; ``none`` where there are none."""
+    places = {
+        name: sorted((r.start, r.stop, c.start, c.stop) for r, c in windows)
+        for name, windows in areas.items()
+        if windows
+    }
+    text = json.dumps(places, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest() if places else "none"
 
 
 def _digest(*arrays: np.ndarray[Any, Any]) -> str:

@@ -26,7 +26,7 @@ from geounet.job import WORK, hold, refuse_difference, refuse_link
 from geounet.learn import metrics
 from geounet.learn.calibration import fit_temperature
 from geounet.learn.chip_source import Chip, ChipSource
-from geounet.learn.identity import WITHOUT_EFFECT
+from geounet.learn.identity import WITHOUT_EFFECT, held_out_by
 from geounet.learn.labelled import LabelledScene, shared_scaling
 from geounet.learn.learner import Scaling, classes_of, logits_of
 from geounet.learn.loop import Fitted, fit
@@ -213,7 +213,7 @@ def _blank_card(settings: TrainSettings, data: TrainingData) -> ModelCard:
         SettingsError: naming the field that no card can hold.
     """
     s = settings
-    scale, offset = shared_scaling(data.scenes)
+    held, (scale, offset) = data.validation_areas, shared_scaling(data.scenes)
     shared = s.model_dump(
         include={"name", "summary", "level", "unit", "pixel_size", "training_data"}
     )
@@ -229,6 +229,7 @@ def _blank_card(settings: TrainSettings, data: TrainingData) -> ModelCard:
             mean=data.mean,
             std=data.std,
             stretch=_stretch_of(s, data, (scale, offset)),
+            held_out=held_out_by({data.scenes[k].name: w for k, w in held.items()}),
             reach=reach(s.architecture),
             training_command="geounet train config.yaml OUT",
         )

@@ -6,7 +6,7 @@ pixels. Nothing is trained on a data set that one of them refuses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -93,7 +93,11 @@ def load_training_data(settings: TrainSettings, workers: int = 0) -> TrainingDat
         mean=mean,
         std=std,
         class_counts=index.class_counts,
-        notes=(*_notes_of(scenes), *notes, *_notes_on(index, settings)),
+        notes=(
+            *told_once((s.name, n) for s in scenes for n in s.notes),
+            *notes,
+            *_notes_on(index, settings),
+        ),
         _reader=reader,
         _sampler=sampler,
     )
@@ -148,12 +152,11 @@ def _refuse_unseen(index: BlockIndex, settings: TrainSettings) -> None:
         )
 
 
-def _notes_of(scenes: Sequence[LabelledScene]) -> list[str]:
-    """What opening the scenes told, each text once, with the first scene that it is said of."""
+def told_once(notes: Iterable[tuple[str, str]]) -> list[str]:
+    """Notes by scene: each text once, with the first scene that it is said of."""
     said: dict[str, list[str]] = {}
-    for scene in scenes:
-        for note in scene.notes:
-            said.setdefault(note, []).append(scene.name)
+    for scene, note in notes:
+        said.setdefault(note, []).append(scene)
     return [f"{some(names[:1])}{_others(names)}: {note}" for note, names in said.items()]
 
 
