@@ -92,11 +92,12 @@ def train(
     """Train a model on labelled rasters."""
     if overwrite and resume:
         raise SettingsError("choose one: --overwrite starts anew, --resume goes on")
-    from geounet.learn.train_settings import load_settings
+    from geounet.learn.train_settings import load_settings, naming
     from geounet.learn.training import train as run_train
 
     settings = load_settings(Path(config), Path(data) if data else None)
-    run_train(settings, Path(out), reporter=_reporter(talk), overwrite=overwrite, resume=resume)
+    with naming(Path(config)):
+        run_train(settings, Path(out), reporter=_reporter(talk), overwrite=overwrite, resume=resume)
     if not talk.quiet:
         print(f"{Path(out) / 'model.safetensors'}")
 
@@ -113,10 +114,11 @@ def evaluate(
 ) -> None:
     """Score a model against labels, scene by scene and with intervals; a table on stdout."""
     from geounet.learn.evaluation import evaluate as run_evaluate
-    from geounet.learn.train_settings import load_settings
+    from geounet.learn.train_settings import load_settings, naming
 
     training = load_settings(Path(config), Path(data) if data else None)
-    found = run_evaluate(model, training, Path(out), settings, _reporter(talk))
+    with naming(Path(config)):
+        found = run_evaluate(model, training, Path(out), settings, _reporter(talk))
     if not talk.quiet:
         _print_scores(found)
 

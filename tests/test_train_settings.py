@@ -9,9 +9,11 @@ import yaml
 from pydantic import ValidationError
 
 from geounet.card import Architecture
+from geounet.cli import run
 from geounet.errors import InputError, SettingsError
 from geounet.learn.network_settings import MOST_INPUTS
 from geounet.learn.train_settings import TrainSettings, load_settings, naming
+from tests.labelled_scenes import put_scene
 
 FIELDS = {
     "name": "tiny",
@@ -124,3 +126,14 @@ def test_errors_of_a_setting_name_its_file(said, told):
     assert str(caught.value) == told
     with pytest.raises(InputError, match=r"^data: gone$"), naming(Path("c.yaml")):
         raise InputError("data: gone")
+
+
+def test_the_command_names_the_file_of_a_setting_that_the_data_refuses(tmp_path, capsys):
+    put_scene(tmp_path, "a", (20, 33))
+    put_scene(tmp_path, "b", (20, 33))
+    data = {"images": "images/*.tif", "labels": "labels/*.tif", "validation": {"scenes": ["zz"]}}
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(FIELDS | {"data": FIELDS["data"] | data}))
+    assert run(["train", str(path), str(tmp_path / "out")]) == 2
+    told = f"{path}: data.validation: no scene is called zz; there is a, b"
+    assert told in capsys.readouterr().err
