@@ -19,8 +19,6 @@ from geounet.settings import SegmentSettings
 from geounet.vector_settings import VectorSettings
 
 if TYPE_CHECKING:
-    from geounet.learn.evaluation_report import Evaluation
-    from geounet.outputs import Results
     from geounet.reporting import Reporter
 
 Flat = Parameter(name="*")
@@ -115,12 +113,13 @@ def evaluate(
     """Score a model against labels, scene by scene and with intervals; a table on stdout."""
     from geounet.learn.evaluation import evaluate as run_evaluate
     from geounet.learn.train_settings import load_settings, naming
+    from geounet.tables import print_scores
 
     training = load_settings(Path(config), Path(data) if data else None)
     with naming(Path(config)):
         found = run_evaluate(model, training, Path(out), settings, _reporter(talk))
     if not talk.quiet:
-        _print_scores(found)
+        print_scores(found)
 
 
 def list_models() -> None:
@@ -193,9 +192,10 @@ def demo(
 ) -> None:
     """Map water on a small Sentinel-2 scene that comes with geounet."""
     from geounet.pipelines.demo import demo as run_demo
+    from geounet.tables import print_results
 
     results, notes = run_demo(Path(out), overwrite, _reporter(talk))
-    _print_results(results)
+    print_results(results)
     print("\n".join(notes))
 
 
@@ -203,14 +203,16 @@ def _segment_one(
     scene: str, model: str, out: Path, settings: SegmentSettings, reporter: Reporter
 ) -> None:
     from geounet.segmentation import segment as run_segment
+    from geounet.tables import print_results
 
-    _print_results(run_segment(scene, model, out, settings, reporter))
+    print_results(run_segment(scene, model, out, settings, reporter))
 
 
 def _segment_many(
     scenes: list[str], model: str, out: Path, settings: SegmentSettings, reporter: Reporter
 ) -> None:
     from geounet.segmentation import segment_all
+    from geounet.tables import print_results
 
     if settings.bands:
         raise SettingsError("--band names the files of one scene; give one SCENE, or a scene.yaml")
@@ -220,7 +222,7 @@ def _segment_many(
             failed.append(outcome)
             print(f"geounet: {name}: {outcome}", file=sys.stderr)
         else:
-            _print_results(outcome)
+            print_results(outcome)
     if len(failed) == len(scenes) and len({type(error) for error in failed}) == 1:
         raise type(failed[0])(f"all {len(scenes)} scenes failed, see above")
     if failed:
@@ -237,63 +239,6 @@ def _print_plans(scenes: list[str], model: str, settings: SegmentSettings) -> No
             print(f"  {name:9} {text}")
         for note in prepared.notes:
             print(f"note: {note}", file=sys.stderr)
-
-
-def _print_results(results: Results) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=None, box=None, pad_edge=False)
-    for heading in ("class", "pixels", "hectares", "share"):
-        table.add_column(heading, justify="left" if heading == "class" else "right")
-    for row in results.classes:
-        share = f"{100 * row.share:.1f} %"
-        table.add_row(Text(row.name), f"{row.pixels:,}", f"{row.area_ha:,.1f}", share)
-    if results.hidden_ha:
-        table.add_row("hidden by a mask", "", f"{results.hidden_ha:,.1f}", "")
-    table.add_row("no data", f"{results.nodata_pixels:,}", "", "")
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    console.print("areas: pixel count, no accuracy assessment")
-    for path in results.files:
-        console.print(f"  {path}", soft_wrap=True)
-
-
-def _print_scores(found: Evaluation) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=None, box=None, pad_edge=False)
-    shown = ("f1", "precision", "recall", "boundary_f1")
-    for heading in ("class", "pixels", "iou", *shown):
-        justify: Literal["left", "right"] = "left" if heading == "class" else "right"
-        table.add_column(heading.replace("_", " "), justify=justify)
-    for row in found.report["classes"]:
-        # Their intervals are in evaluation.json: the lines must fit a terminal.
-        scores = [_with_interval(row["iou"]), *(_score(row[name]["value"]) for name in shown)]
-        table.add_row(Text(row["name"]), f"{row['pixels']:,}", *scores)
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    for name, score in found.report["overall"].items():
-        console.print(f"{name.replace('_', ' ')}: {_with_interval(score)}", soft_wrap=True)
-    spread = found.report["intervals"]
-    over = f"95 % intervals over {spread['groups']} groups by {spread['over']}"
-    if spread["groups"] < 2:
-        over = f"no interval: one {spread['over']} only"
-    console.print(f"{found.part}: {found.report['pixels']:,} pixels; {over}")
-    for path in found.files:
-        console.print(f"  {path}", soft_wrap=True)
-
-
-def _with_interval(score: dict[str, float | None]) -> str:
-    low, high = score["low"], score["high"]
-    return _score(score["value"]) + ("" if low is None else f" ({low:.3f}–{high:.3f})")
-
-
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _file(name: str) -> Path:

@@ -32,7 +32,7 @@ FLOW = {
     "learn.scoring", "learn.stepper", "learn.training", "learn.training_data",
     "learn.training_report", "learn.validation",
 }  # fmt: skip
-TOP = {"cli", "commands", "progress"}
+TOP = {"cli", "commands", "progress", "tables"}
 RANK = {
     **dict.fromkeys(CORE | SETTINGS, 0),
     **dict.fromkeys(FLOW, 2),

@@ -1,0 +1,63 @@
+"""What commands say on standard output of what they did: tables that fit 80 columns."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from geounet.learn.evaluation_report import Evaluation
+from geounet.outputs import Results
+
+
+def print_results(results: Results) -> None:
+    """A line per class, what no class covers, and the files."""
+    table = Table(title=None, box=None, pad_edge=False)
+    for heading in ("class", "pixels", "hectares", "share"):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    for row in results.classes:
+        share = f"{100 * row.share:.1f} %"
+        table.add_row(Text(row.name), f"{row.pixels:,}", f"{row.area_ha:,.1f}", share)
+    if results.hidden_ha:
+        table.add_row("hidden by a mask", "", f"{results.hidden_ha:,.1f}", "")
+    table.add_row("no data", f"{results.nodata_pixels:,}", "", "")
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    console.print("areas: pixel count, no accuracy assessment")
+    for path in results.files:
+        console.print(f"  {path}", soft_wrap=True)
+
+
+def print_scores(found: Evaluation) -> None:
+    """A line per class, the overall scores with their intervals, and the files."""
+    table = Table(title=None, box=None, pad_edge=False)
+    shown = ("f1", "precision", "recall", "boundary_f1")
+    for heading in ("class", "pixels", "iou", *shown):
+        justify: Literal["left", "right"] = "left" if heading == "class" else "right"
+        table.add_column(heading.replace("_", " "), justify=justify)
+    for row in found.report["classes"]:
+        # Their intervals are in evaluation.json: the lines must fit a terminal.
+        scores = [_with_interval(row["iou"]), *(_score(row[name]["value"]) for name in shown)]
+        table.add_row(Text(row["name"]), f"{row['pixels']:,}", *scores)
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    for name, score in found.report["overall"].items():
+        console.print(f"{name.replace('_', ' ')}: {_with_interval(score)}", soft_wrap=True)
+    spread = found.report["intervals"]
+    over = f"95 % intervals over {spread['groups']} groups by {spread['over']}"
+    if spread["groups"] < 2:
+        over = f"no interval: one {spread['over']} only"
+    console.print(f"{found.part}: {found.report['pixels']:,} pixels; {over}")
+    for path in found.files:
+        console.print(f"  {path}", soft_wrap=True)
+
+
+def _with_interval(score: dict[str, float | None]) -> str:
+    low, high = score["low"], score["high"]
+    return _score(score["value"]) + ("" if low is None else f" ({low:.3f}–{high:.3f})")
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
