@@ -55,7 +55,7 @@ class Conv(nnx.Module):
 class Depthwise(nnx.Module):
     """A 3×3 convolution of each band by itself, zero-padded, then batch norm or a bias.
 
-    Not a grouped convolution: a CPU takes 30 to 50 times as long for one (docs/performance.md).
+    Not a grouped convolution: a CPU takes 26 times as long for one (docs/performance.md).
     """
 
     def __init__(self, bands: int, norm: bool, *, rngs: nnx.Rngs) -> None:
@@ -243,7 +243,7 @@ def _dropped(dropout: nnx.Dropout | None, x: Features) -> Features:
 
 def _convolve(x: Features, kernel: Array, dilation: int = 1) -> Features:
     if kernel.shape[:2] == (1, 1):
-        # The same, and XLA's CPU backend is up to four times as fast at it.
+        # The same, and on a CPU faster wherever it narrows (docs/performance.md).
         return jnp.dot(x, kernel[0, 0], precision=_precision(x))
     return jax.lax.conv_general_dilated(
         x,
