@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from geounet.errors import InputError
 from geounet.learn.calibration import (
     BINS,
     NATS,
@@ -172,3 +173,8 @@ def test_a_training_tempers_its_network_on_the_validation_chips():
     )
     assert temperature_of(network, Held(chips)) == pytest.approx(np.exp(best.x), rel=2e-3)
     assert temperature_of(network, Held([])) == 1.0
+
+
+def test_no_temperature_is_fitted_to_nothing():
+    with pytest.raises(InputError, match="no labelled pixel was counted"):
+        best_temperature(np.zeros((len(TEMPERATURES), 2), np.int64))

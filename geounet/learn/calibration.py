@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from scipy.interpolate import PchipInterpolator
 
 from geounet.card import NODATA
+from geounet.errors import InputError
 from geounet.learn.metrics import ratio
 
 BINS = 15
@@ -93,7 +94,14 @@ def best_temperature(likelihood: Likelihood) -> float:
 
     Where the slope by 1/temperature passes 0, on a monotone cubic through the summed values. Labels
     that no temperature explains worse by being surer (all correct) give the least of the range.
+
+    Raises:
+        InputError: if nothing was counted.
     """
+    if not likelihood.any():
+        raise InputError(
+            "no labelled pixel was counted, so no temperature can be fitted; add labels"
+        )
     slope = likelihood[:, 1].astype(np.float64)
     # By log(1/T), the slope gains a factor 1/T > 0: the root stays, and the curve is smoother.
     place = -np.log(TEMPERATURES)[::-1]
