@@ -58,6 +58,11 @@ class PixelArea:
             return np.tile(self._rows[rows][:, None], (1, cols.size))
         return self._between_nodes(rows, cols)
 
+    @property
+    def rows_are_alike(self) -> bool:
+        """True if all pixels of a row have one area."""
+        return self._rows is not None
+
     @cached_property
     def typical(self) -> float:
         """Square metres of the pixel in the middle of the scene; NaN where that has no area."""

@@ -1,0 +1,153 @@
+"""One cell of the lattice, traced alone: its finished polygons, and the parts of its open ones.
+
+The lattice is fixed to the scene, not to the tiles that it was mapped in, so that no polygon can
+depend on them. A cell knows its pixels and a frame of one pixel around them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy import ndarray
+
+from geounet.polygons.arcs import SIDE, Arcs, lengths_of, trace_arcs
+from geounet.polygons.lines import Lines, Outlines, draw_lines, find_lines
+from geounet.polygons.regions import Pixels, Regions, find_regions, mark_open
+from geounet.polygons.thin import Thinning, thin
+
+
+class Sums(NamedTuple):
+    """What is summed over regions, or parts of them: a row each.
+
+    ``first`` and ``last`` are raster indices in the scene. ``area`` and ``length`` are whole
+    numbers in the units of ``Measures``, -1 where a part is unknown.
+    """
+
+    label: ndarray
+    first: ndarray
+    last: ndarray
+    n_px: ndarray
+    area: ndarray
+    length: ndarray
+    scored: ndarray
+    score: ndarray
+    least: ndarray
+    vertices: ndarray
+
+
+class Traced(NamedTuple):
+    """Some regions of a cell: their sums and their lines."""
+
+    sums: Sums
+    outlines: Outlines
+
+
+class Edges(NamedTuple):
+    """The open region of each pixel along an edge where it goes on beyond; -1 elsewhere."""
+
+    top: ndarray
+    right: ndarray
+    bottom: ndarray
+    left: ndarray
+
+
+class Cell(NamedTuple):
+    """A traced cell.
+
+    Attributes:
+        finished: whole regions, by last pixel; each one's shell comes before its holes.
+        open: parts of regions that go on in other cells; their lines are chains and rings.
+        edges: where the open parts meet the neighbours.
+        held: arcs that were left less simplified, so that no two borders cross.
+    """
+
+    finished: Traced
+    open: Traced
+    edges: Edges
+    held: int
+
+
+def trace_cell(
+    pixels: Pixels,
+    lengths: ndarray,
+    corner: tuple[int, int],
+    scene_cols: int,
+    thinning: Thinning,
+) -> Cell:
+    """Trace the regions of a cell whose first pixel is ``corner``, (row, col) of the scene."""
+    regions = find_regions(pixels)
+    if not thinning.split:
+        mark_open(pixels.framed, regions)
+    phase = (corner[0] % SIDE, corner[1] % SIDE)
+    nodes, arcs = trace_arcs(pixels.framed, regions.of, (lengths, phase), thinning.split)
+    lines = find_lines(pixels.framed, regions, nodes, arcs, thinning.split)
+    sums = _sums(regions, arcs, corner, scene_cols)
+    arcs, held = thin(arcs, nodes, regions.of.shape, thinning)
+    by_last = np.argsort(sums.last, kind="stable")
+    whole, parts = by_last[~regions.open[by_last]], np.flatnonzero(regions.open)
+    place = (corner, thinning.scale)
+    return Cell(
+        _traced(whole, sums, (lines, arcs), place, last=False),
+        _traced(parts, sums, (lines, arcs), place, last=True),
+        _edges(pixels.framed, regions, parts),
+        held,
+    )
+
+
+def _sums(regions: Regions, arcs: Arcs, corner: tuple[int, int], scene_cols: int) -> Sums:
+    n, cols = regions.label.size, regions.of.shape[1]
+    first, last = (
+        (corner[0] + index // cols) * scene_cols + corner[1] + index % cols
+        for index in (regions.first, regions.last)
+    )
+    return Sums(
+        regions.label,
+        first,
+        last,
+        regions.n_px,
+        regions.area,
+        lengths_of(arcs, n),
+        regions.scored,
+        regions.score,
+        regions.least,
+        np.zeros(n, np.int64),
+    )
+
+
+def _traced(
+    which: ndarray,
+    sums: Sums,
+    drawing: tuple[Lines, Arcs],
+    place: tuple[tuple[int, int], int],
+    *,
+    last: bool,
+) -> Traced:
+    """The regions ``which``, in that order, with their lines: shells first."""
+    (lines, arcs), (corner, scale) = drawing, place
+    rank = np.full(sums.label.size, -1, np.int64)
+    rank[which] = np.arange(which.size)
+    ours = np.flatnonzero(rank[lines.region] >= 0)
+    order = ours[np.lexsort((lines.area[ours] >= 0, rank[lines.region[ours]]))]
+    at, xy, leaves, arrives = draw_lines(lines, arcs, order, corner, scale, last)
+    of = np.concatenate([[0], np.cumsum(np.bincount(rank[lines.region[order]], minlength=which.size))])
+    # A chain's columns count from the cell's edge: by its rows, the cell's own column is added.
+    rows = xy[at[1:] - 1, 1] - xy[at[:-1], 1] if last else np.zeros(order.size, np.int32)
+    area = lines.area[order] + corner[1] * (rows.astype(np.int64) // scale)
+    outlines = Outlines(of, at, xy, leaves, arrives, area, lines.joint[order])
+    chosen = Sums(*(column[which] for column in sums))
+    return Traced(chosen._replace(vertices=at[of[1:]] - at[of[:-1]]), outlines)
+
+
+def _edges(framed: ndarray, regions: Regions, parts: ndarray) -> Edges:
+    index = np.full(regions.label.size + 1, -1, np.int32)
+    index[parts] = np.arange(parts.size)
+    # ^ The last entry is that of pixels without a region, whose number is -1.
+    of, inner = regions.of, framed[1:-1, 1:-1]
+    sides = [
+        (of[0], inner[0] == framed[0, 1:-1]),
+        (of[:, -1], inner[:, -1] == framed[1:-1, -1]),
+        (of[-1], inner[-1] == framed[-1, 1:-1]),
+        (of[:, 0], inner[:, 0] == framed[1:-1, 0]),
+    ]
+    return Edges(*(np.where(goes_on, index[side], -1) for side, goes_on in sides))

@@ -1,0 +1,179 @@
+"""From traced cells to features: joined where regions cross cells, in the order of last pixels.
+
+After each row of cells all features whose last pixel lies in it are known. What is held then is a
+record for each of them; their vertices are read from the store batch by batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy import ndarray
+
+from geounet.area import HECTARE
+from geounet.errors import SettingsError
+from geounet.features import Features
+from geounet.polygons.cell import Sums
+from geounet.polygons.emit import polygons_of
+from geounet.polygons.join import Joiner, Part, Whole, rings_of
+from geounet.polygons.lattice import Lattice
+from geounet.polygons.lines import Outlines
+from geounet.polygons.measures import Measures
+from geounet.polygons.store import CellStore
+from geounet.vector_settings import Amount
+
+BATCH = 20_000
+"""Features that are held at a time."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which regions become features.
+
+    Args:
+        classes: class values to keep; None keeps all.
+        min_area: regions below it are dropped.
+        max_features: the most that there may be.
+        max_vertices: the most that one may have.
+    """
+
+    classes: tuple[int, ...] | None = None
+    min_area: Amount | None = None
+    max_features: int | None = None
+    max_vertices: int | None = None
+
+    def keeps(self, sums: Sums, measures: Measures) -> ndarray:
+        """True for the regions that become features."""
+        keep = np.ones(sums.label.size, bool)
+        if self.classes is not None:
+            keep &= np.isin(sums.label, self.classes)
+        if self.min_area is not None:
+            in_pixels = self.min_area.in_pixels
+            size = sums.n_px if in_pixels else measures.square_metres(sums.area)
+            # A region whose area is unknown is kept: nothing says that it is small.
+            keep &= ~(size < self.min_area.value)
+        return keep
+
+
+@dataclass(frozen=True)
+class Collector:
+    """Makes features of the cells in a store.
+
+    Args:
+        store: holds every cell of the lattice.
+        lattice: the cells.
+        measures: of the scene.
+        choice: which regions become features.
+        scale: units of the vertices in a pixel.
+    """
+
+    store: CellStore
+    lattice: Lattice
+    measures: Measures
+    choice: Choice
+    scale: int = 1
+
+    def features(self) -> Iterator[Features]:
+        """All features, in batches.
+
+        Raises:
+            SettingsError: if there are too many, or one is too large.
+        """
+        if self.choice.max_features is not None:
+            self._refuse_many(self.choice.max_features)
+        for cells, whole in self._rows():
+            yield from self._of_row(cells, whole)
+
+    def _rows(self) -> Iterator[tuple[range, Whole]]:
+        joiner = Joiner()
+        for row in range(self.lattice.rows):
+            cells = self.lattice.row(row)
+            heads = [self.store.head(cell) for cell in cells]
+            parts = [Part(head.open, head.edges) for head in heads]
+            yield cells, joiner.add_row(parts, cells.start, row == self.lattice.rows - 1)
+
+    def _refuse_many(self, most: int) -> None:
+        count = 0
+        for cells, whole in self._rows():
+            tables = [self.store.head(cell).finished for cell in cells]
+            count += sum(
+                int(self.choice.keeps(sums, self.measures).sum()) for sums in (*tables, whole.sums)
+            )
+        if count > most:
+            raise SettingsError(
+                f"the map has {count} features, more than --max-features {most}; raise it, or give "
+                "--min-area to leave small ones out"
+            )
+
+    def _of_row(self, cells: range, whole: Whole) -> Iterator[Features]:
+        """The features whose last pixel lies in a row of cells."""
+        tables = [*(self.store.head(cell).finished for cell in cells), whole.sums]
+        chosen = [np.flatnonzero(self.choice.keeps(sums, self.measures)) for sums in tables]
+        sums = Sums(
+            *(
+                np.concatenate([column[k] for column, k in zip(columns, chosen, strict=True)])
+                for columns in zip(*tables, strict=True)
+            )
+        )
+        self._refuse_large(sums)
+        source = np.repeat(np.arange(len(tables)), [k.size for k in chosen])
+        region = np.concatenate(chosen)
+        order = np.argsort(sums.last, kind="stable")
+        for start in range(0, order.size, BATCH):
+            part = order[start : start + BATCH]
+            polygon = np.empty(part.size, object)
+            for n in np.unique(source[part]).tolist():
+                ours = np.flatnonzero(source[part] == n)
+                regions = region[part[ours]]
+                rings = (
+                    self.store.finished(cells[n], regions)
+                    if n < len(cells)
+                    else self._joined(whole, regions)
+                )
+                transform = self.measures.grid.transform
+                polygon[ours] = polygons_of(rings, transform, self.scale)
+            yield self._features(polygon, Sums(*(column[part] for column in sums)))
+
+    def _joined(self, whole: Whole, regions: ndarray) -> Outlines:
+        """The rings of some complete regions that lie in several cells."""
+        rank = np.full(whole.sums.label.size, -1, np.int64)
+        rank[regions] = np.arange(regions.size)
+        wanted = np.flatnonzero(rank[whole.group] >= 0)
+        found, groups = [], []
+        for cell in np.unique(whole.cell[wanted]).tolist():
+            parts = wanted[whole.cell[wanted] == cell]
+            lines = self.store.open(cell, whole.part[parts])
+            found.append(lines)
+            groups.append(np.repeat(rank[whole.group[parts]], np.diff(lines.of)))
+        return rings_of(regions.size, _together(found), np.concatenate(groups))
+
+    def _refuse_large(self, sums: Sums) -> None:
+        most = self.choice.max_vertices
+        if most is not None and sums.vertices.max(initial=0) > most:
+            raise SettingsError(
+                f"a feature of class {sums.label[sums.vertices.argmax()]} has "
+                f"{sums.vertices.max()} vertices, more than --max-vertices {most}; raise it, or "
+                f"give --split, which cuts features every {self.lattice.side} pixels"
+            )
+
+    def _features(self, polygon: ndarray, sums: Sums) -> Features:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = sums.score / (100.0 * sums.scored)
+        return Features(
+            polygon,
+            sums.label.astype(np.int64),
+            sums.n_px,
+            self.measures.square_metres(sums.area) / HECTARE,
+            self.measures.metres(sums.length),
+            mean,
+            np.where(sums.scored > 0, sums.least / 100.0, np.nan),
+        )
+
+
+def _together(lines: list[Outlines]) -> Outlines:
+    """The lines of several cells as one table; which region has which is not kept."""
+    sizes = np.concatenate([np.diff(one.at) for one in lines])
+    columns = [np.concatenate(column) for column in zip(*(one[2:] for one in lines), strict=True)]
+    return Outlines(np.empty(0, np.int64), np.concatenate([[0], np.cumsum(sizes)]), *columns)

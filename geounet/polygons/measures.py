@@ -1,0 +1,125 @@
+"""Areas and lengths of pixels as whole numbers, so that sums do not depend on their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import floor, log2
+
+import numpy as np
+import pyproj
+from jaxtyping import Float, Int64
+from numpy import ndarray
+
+from geounet.area import PixelArea
+from geounet.grid import Grid, Window
+from geounet.polygons.arcs import SIDE
+
+_BITS = 60
+_SAMPLES = 9
+_LENGTH_UNITS = 2.0**14
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Geodesic areas of pixels and lengths of their edges, in whole units.
+
+    Attributes:
+        grid: of the scene.
+    """
+
+    grid: Grid
+
+    @cached_property
+    def pixel_area(self) -> PixelArea:
+        """Square metres of each pixel."""
+        return PixelArea(self.grid)
+
+    @cached_property
+    def area_units(self) -> float:
+        """Units in a square metre: the largest power of two with which no sum can overflow.
+
+        Of a scene of 300 million pixels, each has 32 bits: its area is rounded by 2e-10 at most.
+        """
+        rows, cols = (np.linspace(0, n - 1, min(n, _SAMPLES)).astype(int) for n in self.grid.shape)
+        areas = [
+            self.pixel_area.window((slice(r, r + 1), slice(c, c + 1))).item()
+            for r in rows.tolist()
+            for c in cols.tolist()
+        ]
+        known = [area for area in areas if area > 0]
+        total = 4 * max(known, default=1.0) * self.grid.shape[0] * self.grid.shape[1]
+        return 2.0 ** (_BITS - floor(log2(total)))
+
+    def areas(self, window: Window) -> Int64[ndarray, "row col"]:
+        """Of each pixel of a window, -1 where unknown; one column where rows are alike."""
+        rows, cols = window
+        alike = self.pixel_area.rows_are_alike
+        part = (rows, slice(cols.start, cols.start + 1)) if alike else window
+        return _whole(self.pixel_area.window(part), self.area_units)
+
+    def square_metres(self, units: Int64[ndarray, " n"]) -> Float[ndarray, " n"]:
+        """Sums of ``areas`` in square metres; NaN for -1."""
+        return np.where(units < 0, np.nan, units / self.area_units)
+
+    def lengths(self, window: Window) -> Int64[ndarray, "2 row col"]:
+        """Of a pixel's step along a row and along a column, for blocks of SIDE pixels; -1 unknown.
+
+        Blocks start at multiples of SIDE in the scene, and reach the window's last vertices, one row
+        and column beyond its pixels.
+        """
+        (row, half_row), (col, half_col) = (
+            _blocks(s, n) for s, n in zip(window, self.grid.shape, strict=True)
+        )
+        row, col = np.meshgrid(row, col, indexing="ij")
+        along = self._steps(row, col, (0.0, half_col[None, :]))
+        down = self._steps(row, col, (half_row[:, None], 0.0))
+        return _whole(np.stack([along, down]), _LENGTH_UNITS)
+
+    def metres(self, units: Int64[ndarray, " n"]) -> Float[ndarray, " n"]:
+        """Sums of ``lengths`` in metres; NaN for -1."""
+        return np.where(units < 0, np.nan, units / _LENGTH_UNITS)
+
+    def _steps(self, row: ndarray, col: ndarray, half: tuple) -> ndarray:
+        """Metres of a pixel's step about each place, measured from ``-half`` to ``+half`` of it."""
+        lon, lat = zip(
+            *(self._lonlat(row + sign * half[0], col + sign * half[1]) for sign in (-1, 1)),
+            strict=True,
+        )
+        known = np.isfinite(lon[0] + lon[1] + lat[0] + lat[1])
+        ends = [np.where(known, v, 0.0) for v in (lon[0], lat[0], lon[1], lat[1])]
+        metres = self._geod.inv(*ends)[2] / (2 * (half[0] + half[1]))
+        return np.where(known, metres, np.nan)
+
+    def _lonlat(self, row: ndarray, col: ndarray) -> tuple[ndarray, ndarray]:
+        t = self.grid.transform
+        x, y = t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f
+        lon, lat = (np.asarray(v) for v in self._to_lonlat.transform(x, y))
+        beyond = np.abs(lat) > 90
+        return np.where(beyond, np.nan, lon), np.where(beyond, np.nan, lat)
+
+    @cached_property
+    def _crs(self) -> pyproj.CRS:
+        return pyproj.CRS.from_wkt(self.grid.crs.to_wkt(version="WKT2_2019"))
+
+    @cached_property
+    def _geod(self) -> pyproj.Geod:
+        return self._crs.get_geod()
+
+    @cached_property
+    def _to_lonlat(self) -> pyproj.Transformer:
+        return pyproj.Transformer.from_crs(self._crs, self._crs.geodetic_crs, always_xy=True)
+
+
+def _blocks(span: slice, length: int) -> tuple[ndarray, ndarray]:
+    """Middles and half lengths of the blocks of SIDE pixels along an axis of ``length`` pixels."""
+    starts = np.arange(span.start // SIDE, span.stop // SIDE + 1) * SIDE
+    # The last vertices may begin a block that has no pixel: it takes the pixel before.
+    starts = np.minimum(starts, length - 1)
+    stops = np.minimum(starts + SIDE, length)
+    return (starts + stops) / 2, (stops - starts) / 2
+
+
+def _whole(values: ndarray, units: float) -> ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(values), np.rint(values * units), -1).astype(np.int64)

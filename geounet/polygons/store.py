@@ -1,0 +1,58 @@
+"""Where traced cells wait until their features are written: in memory, or on disk (cell_files.py)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from numpy import ndarray
+
+from geounet.polygons.cell import Cell, Edges, Sums
+from geounet.polygons.lines import Outlines, select
+
+
+class Head(NamedTuple):
+    """What is known of a cell without its vertices."""
+
+    finished: Sums
+    open: Sums
+    edges: Edges
+
+
+class CellStore(Protocol):
+    """Keeps what was traced in each cell."""
+
+    def put(self, number: int, cell: Cell) -> None:
+        """Keep a cell; may be called from several threads."""
+
+    def head(self, number: int) -> Head:
+        """Sums and edges of a cell."""
+
+    def finished(self, number: int, regions: ndarray) -> Outlines:
+        """The rings of some finished regions of a cell."""
+
+    def open(self, number: int, regions: ndarray) -> Outlines:
+        """The chains of some open regions of a cell."""
+
+
+class Memory:
+    """Cells in memory."""
+
+    def __init__(self) -> None:
+        self._cells: dict[int, Cell] = {}
+
+    def put(self, number: int, cell: Cell) -> None:
+        """Keep a cell."""
+        self._cells[number] = cell
+
+    def head(self, number: int) -> Head:
+        """Sums and edges of a cell."""
+        cell = self._cells[number]
+        return Head(cell.finished.sums, cell.open.sums, cell.edges)
+
+    def finished(self, number: int, regions: ndarray) -> Outlines:
+        """The rings of some finished regions of a cell."""
+        return select(self._cells[number].finished.outlines, regions)
+
+    def open(self, number: int, regions: ndarray) -> Outlines:
+        """The chains of some open regions of a cell."""
+        return select(self._cells[number].open.outlines, regions)
