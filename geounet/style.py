@@ -143,10 +143,14 @@ def _symbol(index: int, colour: Rgb) -> str:
       </symbol>"""
 
 
+def printable(text: str) -> str:
+    """``text`` without what XML 1.0 forbids, such as NUL, at which C's texts would end."""
+    return _FORBIDDEN.sub("\ufffd", text)
+
+
 def _quoted(text: str) -> str:
-    return quoteattr(_FORBIDDEN.sub("\ufffd", text))
+    return quoteattr(printable(text))
 
 
 def _escaped(text: str) -> str:
-    clean = _FORBIDDEN.sub("\ufffd", text)
-    return clean.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

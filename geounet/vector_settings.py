@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from geounet.card import Frozen
 
-VectorFormat = Literal["gpkg", "geojson", "shp", "fgb"]
+VectorFormat = Literal["gpkg", "geojson", "geojsonl", "shp", "shp.zip", "fgb", "parquet", "pmtiles"]
 
 _AMOUNT = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-zA-Z]+[0-9²]?)\s*")
 _AREAS = {"px": None, "m2": 1.0, "m²": 1.0, "ha": 1e4, "km2": 1e6, "km²": 1e6}

@@ -9,9 +9,12 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
+import pyarrow.parquet as pq
 import pyogrio
 import pyproj
 import pytest
@@ -20,19 +23,14 @@ from affine import Affine
 from pydantic import ValidationError
 from rasterio.crs import CRS
 
-from geounet.card import LandClass
+from geounet import vector_copies, vector_stage
 from geounet.errors import InputError, OutputError
 from geounet.grid import Grid
-from geounet.polygonize import Features, polygonize
+from geounet.polygon_array import PolygonArray, wkb_of
 from geounet.vector import VectorLayer, write_features
-from geounet.vector_formats import geojson_features, refuse_large
 from geounet.vector_settings import Amount, VectorSettings, area_amount, length_amount
+from tests.made_features import CLASSES, LAYER, SUFFIXES, UTM, features_of, part_of
 
-CLASSES = (
-    LandClass(value=0, name="land", colour="#996633"),
-    LandClass(value=1, name="wäter 水 & <reed>", colour="#3366cc"),
-)
-UTM = Grid((37, 53), Affine(10, 0, 399_960, 0, -10, 5_590_020), CRS.from_epsg(32633))
 ALBERS = (
     'PROJCS["Brazil Data Cube",GEOGCS["GRS80 of its own",DATUM["unknown",SPHEROID["GRS80",6378137,'
     '298.257222101]],PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]],PROJECTION['
@@ -41,58 +39,82 @@ ALBERS = (
     '"false_easting",5000000],PARAMETER["false_northing",10000000],UNIT["metre",1]]'
 )
 MARS = CRS.from_string("+proj=eqc +lat_ts=-10 +lon_0=180 +R=3395582 +units=m +no_defs")
-SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb")
-LAYER = VectorLayer(UTM, CLASSES)
-
-
-def mask_of(grid: Grid, seed: int = 3) -> np.ndarray:
-    mask = np.random.default_rng(seed).choice(np.array([0, 0, 1, 255], np.uint8), grid.shape)
-    return np.repeat(np.repeat(mask, 3, 0), 3, 1)[: grid.shape[0], : grid.shape[1]]
-
-
-def features_of(grid: Grid = UTM) -> list[Features]:
-    mask = mask_of(grid)
-    confidence = (np.arange(mask.size, dtype=np.int64).reshape(mask.shape) % 101).astype(np.uint8)
-    return list(polygonize(mask, grid, None, confidence))
+TABLES = tuple(s for s in SUFFIXES if s != ".pmtiles")
+SAME_BYTES = TABLES
+NAMES = ["class_id", "class", "area_ha", "n_px", "perim_m", "confidence", "conf_min"]
 
 
 def read(path: Path):
-    return pyogrio.read_dataframe(path, layer=path.stem)
+    if path.suffix == ".parquet":
+        return gpd.read_parquet(path)
+    return pyogrio.read_dataframe(path, layer="features")
+
+
+def arrays_of(polygons: np.ndarray) -> PolygonArray:
+    _, xy, (ring_at, polygon_at) = shapely.to_ragged_array(polygons)
+    return PolygonArray(xy, ring_at, polygon_at)
 
 
 def digests(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", TABLES)
 def test_what_is_written_is_read_again(tmp_path, suffix):
-    path = tmp_path / f"features{suffix}"
-    (given,) = features_of()
+    path, given = tmp_path / f"features{suffix}", features_of()
     assert write_features([given], LAYER, [path]) == len(given)
     found = read(path)
     if suffix == ".fgb":
-        # Its index sorts the features by place.
-        found = found.sort_values("area_ha").reset_index()
-        order = np.argsort(given.area_ha, kind="stable")
-        given = Features(*(getattr(given, n)[order] for n in given.__dataclass_fields__))
-    assert np.allclose(found["area_ha"], given.area_ha, rtol=1e-12)
-    if suffix != ".fgb":
-        assert found["class_id"].tolist() == given.class_id.tolist()
-        assert found["n_px"].tolist() == given.n_px.tolist()
-        assert np.allclose(found["confidence"], given.confidence, atol=1e-9)
-    assert set(found["class"]) == {c.name for c in CLASSES}
-    assert found["n_px"].sum() == given.n_px.sum()
+        # Its index sorts the features by place; a pixel's corner tells which is which.
+        found = found.set_index(found.bounds.astype(str).agg(" ".join, axis=1))
+        found = found.loc[[" ".join(map(str, b)) for b in shapely.bounds(given.polygon)]]
+    assert [n for n in found.columns if n != "geometry"] == NAMES
+    assert found["class_id"].tolist() == given.class_id.tolist()
+    assert found["class"].tolist() == [CLASSES[v].name for v in given.class_id]
+    assert found["n_px"].tolist() == given.n_px.tolist()
+    for name, column in (
+        ("area_ha", given.area_ha),
+        ("perim_m", given.perimeter_m),
+        ("confidence", given.confidence),
+        ("conf_min", given.confidence_min),
+    ):
+        assert np.allclose(found[name], column, rtol=1e-12, atol=1e-9, equal_nan=True)
+        assert np.isnan(found[name]).tolist() == np.isnan(column).tolist()
     assert (found.geometry.type == "Polygon").all()
     assert found.is_valid.all()
-    if suffix == ".geojson":
+    if suffix in (".geojson", ".geojsonl"):
         assert found.crs == "EPSG:4326"
     else:
         assert found.crs == "EPSG:32633"
         assert shapely.area(found.geometry.to_numpy()).sum() == shapely.area(given.polygon).sum()
 
 
+def test_polygons_as_arrays_give_the_same_bytes_as_shapely_s(tmp_path):
+    given = features_of()
+    arrays = replace(given, polygon=arrays_of(given.polygon))
+    for name, features in (("objects", given), ("arrays", arrays)):
+        paths = [tmp_path / name / f"features{s}" for s in SAME_BYTES]
+        write_features([features], LAYER, paths)
+    assert digests(tmp_path / "objects") == digests(tmp_path / "arrays")
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_zones_are_a_column_where_there_are_any(tmp_path, suffix):
+    given = features_of()
+    zones = np.array(["", "Ödland/7"], object)[np.arange(len(given)) % 2]
+    path = tmp_path / f"features{suffix}"
+    write_features([replace(given, zone=zones)], LAYER, [path])
+    found = read(path)
+    assert [n for n in found.columns if n != "geometry"] == [*NAMES, "zone"]
+    # Some formats have no empty text, but missing ones.
+    assert sorted(found["zone"].fillna("")) == sorted(zones)
+    if suffix not in (".geojson", ".geojsonl"):
+        write_features([], VectorLayer(UTM, CLASSES, zones=True), [path], overwrite=True)
+        assert "zone" in read(path).columns
+
+
 def test_the_order_of_features_and_their_vertices_are_kept_in_a_geopackage(tmp_path):
-    (given,) = features_of()
+    given = features_of()
     write_features([given], LAYER, [tmp_path / "features.gpkg"])
     found = read(tmp_path / "features.gpkg").geometry.to_numpy()
     assert all(shapely.equals_identical(found, given.polygon))
@@ -104,8 +126,9 @@ def in_another_process(body: str, folder: Path, **environment: str) -> subproces
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from tests.test_vector import LAYER, SUFFIXES, OutputError, features_of, write_features
-folder, features = Path({str(folder)!r}), features_of()
+from tests.test_vector import LAYER, SAME_BYTES, SUFFIXES, OutputError, features_of
+from tests.test_vector import write_features
+folder, features = Path({str(folder)!r}), [features_of()]
 """
     # -B: a limit on the size of files would cut the bytecode that Python caches, for ever.
     return subprocess.run(
@@ -118,113 +141,96 @@ folder, features = Path({str(folder)!r}), features_of()
 
 
 def test_the_same_features_give_the_same_bytes_at_any_time_and_in_any_batches(tmp_path):
-    (given,) = features_of()
-    names = list(given.__dataclass_fields__)
-    parts = [Features(*(getattr(given, n)[k : k + 7] for n in names)) for k in range(0, 999, 7)]
-    for suffix in SUFFIXES:
+    given = features_of()
+    parts = [part_of(given, slice(k, k + 7)) for k in range(0, len(given), 7)]
+    for suffix in SAME_BYTES:
         write_features([given], LAYER, [tmp_path / "now" / f"features{suffix}"])
     # A day and more apart on the clock, and in another order of formats.
     done = in_another_process(
-        "write_features(features, LAYER, [folder / f'features{s}' for s in SUFFIXES[::-1]])",
+        "write_features(features, LAYER, [folder / f'features{s}' for s in SAME_BYTES[::-1]])",
         tmp_path / "later",
         TZ="XXX+30",
     )
     assert done.returncode == 0, done.stderr
-    write_features(parts, LAYER, [tmp_path / "parts" / f"features{s}" for s in SUFFIXES])
+    write_features(parts, LAYER, [tmp_path / "parts" / f"features{s}" for s in SAME_BYTES])
     assert digests(tmp_path / "now") == digests(tmp_path / "later") == digests(tmp_path / "parts")
+
+
+def test_features_cut_anywhere_are_cut_again_alike():
+    given = features_of()
+    for polygons in (given.polygon, arrays_of(given.polygon)):
+        whole = replace(given, polygon=polygons)
+        for step in (1, 3, 10, 11, 53, 60):
+            parts = [part_of(whole, slice(k, k + step)) for k in range(0, len(whole), step)]
+            again = list(vector_stage.recut(parts, 10))
+            assert [len(batch) for batch in again] == [10, 10, 10, 10, 10, 3]
+            n_px = np.concatenate([batch.n_px for batch in again])
+            assert n_px.tolist() == given.n_px.tolist()
+            data = [wkb_of(batch.polygon).data for batch in again]
+            assert (np.concatenate(data) == wkb_of(given.polygon).data).all()
+
+
+def test_pieces_of_the_writer_s_own_cannot_be_seen(tmp_path, monkeypatch):
+    given = features_of()
+    for name, size in (("large", 1000), ("small", 5)):
+        monkeypatch.setattr(vector_stage, "_PIECE", size)
+        monkeypatch.setattr(vector_copies, "_STREAM", size)
+        write_features([given], LAYER, [tmp_path / name / f"features{s}" for s in SAME_BYTES])
+    assert digests(tmp_path / "large") == digests(tmp_path / "small")
 
 
 def test_all_formats_come_from_one_pass(tmp_path):
     paths = [tmp_path / f"features{suffix}" for suffix in SUFFIXES]
-    count = write_features(iter(features_of()), LAYER, paths)
-    assert [len(read(path)) for path in paths] == [count] * 4
+    count = write_features(iter([features_of()]), LAYER, paths)
+    assert [len(read(path)) for path in paths if path.suffix != ".pmtiles"] == [count] * 7
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
         [f"features{s}" for s in (*SUFFIXES, ".shx", ".dbf", ".prj", ".cpg", ".qml")]
     )
+
+
+def test_what_stops_the_tracer_is_told_as_it_is_and_leaves_nothing(tmp_path):
+    def batches():
+        yield features_of()
+        raise InputError("the mask breaks off")
+
+    for suffix in SUFFIXES:
+        with pytest.raises(InputError, match=r"^the mask breaks off$"):
+            write_features(batches(), LAYER, [tmp_path / f"features{suffix}"])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_no_features_still_have_schema_crs_and_type(tmp_path, suffix):
     path = tmp_path / f"features{suffix}"
     assert write_features([], LAYER, [path]) == 0
+    if suffix == ".parquet":
+        found = gpd.read_parquet(path)
+        assert list(found.columns) == [*NAMES, "geometry"]
+        assert found.crs == "EPSG:32633"
+        about = json.loads(pq.read_schema(path).metadata[b"geo"])
+        assert about["columns"]["geometry"]["geometry_types"] == ["Polygon"]
+        return
+    if suffix == ".geojsonl":
+        # A line is a feature, so that without any the file is empty.
+        assert path.read_bytes() == b""
+        return
     info = pyogrio.read_info(path, layer="features", force_feature_count=True)
     assert info["features"] == 0
-    if suffix != ".geojson":
-        # A GeoJSON without features has no place for either.
-        assert info["fields"].tolist() == ["class_id", "class", "area_ha", "n_px", "confidence"]
+    if suffix == ".geojson":
+        # A GeoJSON without features has no place for the others.
+        return
+    assert [n for n in info["fields"].tolist() if n != "mvt_id"] == NAMES
+    if suffix != ".pmtiles":
         assert info["geometry_type"] == "Polygon"
         assert pyproj.CRS(info["crs"]).to_epsg() == 32633
 
 
-def test_geojson_is_rfc_7946(tmp_path):
-    path = tmp_path / "features.geojson"
-    write_features(features_of(), LAYER, [path])
-    text = path.read_text(encoding="utf-8")
-    document = json.loads(text)
-    assert "crs" not in document
-    for feature in document["features"]:
-        assert feature["geometry"]["type"] == "Polygon"
-        shell, *holes = feature["geometry"]["coordinates"]
-        assert shapely.LinearRing(shell).is_ccw
-        assert not any(shapely.LinearRing(hole).is_ccw for hole in holes)
-        for x, y in shell:
-            assert round(x, 7) == x
-            assert round(y, 7) == y
-            assert -180 <= x <= 180
-
-
-def test_geojson_is_split_at_the_antimeridian_and_loses_no_area(tmp_path):
-    grid = Grid((40, 40), Affine(500, 0, 636_000, 0, -500, 7.1e6), CRS.from_epsg(32660))
-    path = tmp_path / "features.geojson"
-    mask = np.ones(grid.shape, np.uint8)
-    write_features(polygonize(mask, grid), VectorLayer(grid, CLASSES), [path])
-    (feature,) = json.loads(path.read_text(encoding="utf-8"))["features"]
-    assert feature["geometry"]["type"] == "MultiPolygon"
-    geometry = shapely.geometry.shape(feature["geometry"])
-    assert geometry.bounds[0] == -180
-    assert geometry.bounds[2] == 180
-    area, _ = pyproj.Geod(ellps="WGS84").geometry_area_perimeter(geometry)
-    assert abs(area) / 1e4 == pytest.approx(feature["properties"]["area_ha"], rel=1e-5)
-
-
-def test_long_edges_are_cut_before_they_are_bent_into_longitude_and_latitude(tmp_path):
-    grid = Grid((3000, 10_000), Affine(10, 0, 4e5, 0, -10, 7.2e6), CRS.from_epsg(32633))
-    corners = shapely.box(4e5, 7.17e6, 5e5, 7.2e6)
-    ones = np.ones(1)
-    feature = Features(np.array([corners]), ones, ones, ones, ones)
-    paths = [tmp_path / "features.geojson", tmp_path / "features.gpkg"]
-    write_features([feature], VectorLayer(grid, CLASSES), paths)
-    written = read(paths[0]).geometry[0]
-    to_utm = pyproj.Transformer.from_crs(4326, 32633, always_xy=True)
-    way = shapely.segmentize(written, 0.001)
-    back = shapely.transform(way, lambda xy: np.stack(to_utm.transform(*xy.T), -1))
-    assert shapely.hausdorff_distance(back.exterior, corners.exterior, 0.001) < 0.5
-    assert shapely.get_num_coordinates(read(paths[1]).geometry[0]) == 5
-
-
-def test_geojson_of_a_polygon_around_the_pole_loses_no_area(tmp_path):
-    grid = Grid((40, 44), Affine(50_000, 0, -1.13e6, 0, -50_000, 0.97e6), CRS.from_epsg(3031))
-    path = tmp_path / "features.geojson"
-    mask = np.ones(grid.shape, np.uint8)
-    write_features(polygonize(mask, grid), VectorLayer(grid, CLASSES), [path])
-    (feature,) = json.loads(path.read_text(encoding="utf-8"))["features"]
-    geometry = shapely.geometry.shape(feature["geometry"])
-    assert geometry.is_valid
-    assert geometry.bounds[:2] == (-180, -90)
-    # In the plane of longitude and latitude, where programs of GeoJSON draw it.
-    equal_area = pyproj.Transformer.from_crs(4326, "+proj=cea +ellps=WGS84", always_xy=True)
-    flat = shapely.transform(
-        shapely.segmentize(geometry, 0.1), lambda xy: np.stack(equal_area.transform(*xy.T), -1)
-    )
-    assert flat.area / 1e4 == pytest.approx(feature["properties"]["area_ha"], rel=1e-3)
-
-
-@pytest.mark.parametrize("suffix", [".gpkg", ".shp", ".fgb"])
+@pytest.mark.parametrize("suffix", [".gpkg", ".shp", ".shp.zip", ".fgb", ".parquet"])
 @pytest.mark.parametrize("crs", [CRS.from_wkt(ALBERS), MARS], ids=["Albers", "Mars"])
 def test_a_crs_without_a_number_is_kept(tmp_path, suffix, crs):
     grid = Grid((9, 7), Affine(10, 0, 5_880_157, 0, -10, 1_866_658), crs)
     path = tmp_path / f"features{suffix}"
-    write_features(features_of(grid), VectorLayer(grid, CLASSES), [path])
+    write_features([features_of(grid)], VectorLayer(grid, CLASSES), [path])
     found, expected = pyproj.CRS(read(path).crs), pyproj.CRS.from_wkt(crs.to_wkt())
     assert found.ellipsoid.semi_major_metre == expected.ellipsoid.semi_major_metre
     points = np.array([[5_880_157, 5_890_157], [1_866_658, 1_856_658]], float)
@@ -235,10 +241,11 @@ def test_a_crs_without_a_number_is_kept(tmp_path, suffix, crs):
     assert np.allclose(there, here, atol=1e-10)
 
 
-def test_geojson_of_another_body_is_refused_with_what_to_write_instead(tmp_path):
+@pytest.mark.parametrize("suffix", [".geojson", ".geojsonl", ".pmtiles"])
+def test_other_bodies_are_refused_where_only_the_earth_has_a_place(tmp_path, suffix):
     grid = Grid((9, 7), Affine(10, 0, 0, 0, -10, 0), MARS)
-    with pytest.raises(InputError, match=r"another body; write \.gpkg, \.shp or \.fgb"):
-        write_features([], VectorLayer(grid, CLASSES), [tmp_path / "features.geojson"])
+    with pytest.raises(InputError, match=r"on Earth only.*another body; write \.gpkg, \.shp or"):
+        write_features([], VectorLayer(grid, CLASSES), [tmp_path / f"features{suffix}"])
 
 
 def test_a_grid_without_crs_is_refused(tmp_path):
@@ -249,7 +256,7 @@ def test_a_grid_without_crs_is_refused(tmp_path):
 
 def test_the_style_is_in_the_geopackage_and_beside_it(tmp_path):
     path = tmp_path / "features.gpkg"
-    write_features(features_of(), LAYER, [path])
+    write_features([features_of()], LAYER, [path])
     with sqlite3.connect(path) as data:
         rows = data.execute(
             "SELECT f_table_name, f_geometry_column, styleQML, useAsDefault FROM layer_styles"
@@ -261,7 +268,7 @@ def test_the_style_is_in_the_geopackage_and_beside_it(tmp_path):
 
 def test_nothing_is_overwritten_unless_asked(tmp_path):
     path = tmp_path / "features.shp"
-    write_features(features_of(), LAYER, [path])
+    write_features([features_of()], LAYER, [path])
     before = digests(tmp_path)
     with pytest.raises(OutputError, match="exists; give --overwrite"):
         write_features([], LAYER, [path])
@@ -282,32 +289,14 @@ def test_a_name_that_cannot_be_written_is_refused(tmp_path):
         write_features([], LAYER, [tmp_path / "file" / "features.gpkg"])
 
 
-def test_a_shapefile_that_would_be_too_large_is_refused():
-    path = Path("features.shp")
-    # 10 records of 8 + 44 + 4 + 5 · 16 bytes and a header of 100; the .dbf has 156 a record.
-    refuse_large(path, features=10, rings=10, vertices=50, limit=1560)
-    with pytest.raises(OutputError, match=r"10 features would take .* write \.gpkg or \.fgb"):
-        refuse_large(path, features=10, rings=10, vertices=50, limit=1559)
-    with pytest.raises(OutputError, match=r"1 features would take 1\.5 GB"):
-        refuse_large(path, features=1, rings=1, vertices=10**8, limit=10**9)
-
-
-def test_a_geojson_that_breaks_off_has_no_features(tmp_path):
-    path = tmp_path / "features.geojson"
-    count = write_features(features_of(), LAYER, [path])
-    assert geojson_features(path) == count
-    path.write_bytes(path.read_bytes()[:-3])
-    assert geojson_features(path) == 0
-
-
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
     done = in_another_process(
         """
-        for limit in (20_000, 150_000):
+        for limit in (3_000, 150_000):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
             for suffix in SUFFIXES:
                 try:
-                    write_features(features * 40, LAYER, [folder / f"features{suffix}"])
+                    write_features(features * 400, LAYER, [folder / f"features{suffix}"])
                 except OutputError as error:
                     print(error)
         """,
