@@ -99,11 +99,19 @@ _RELEASE_SCHEMA, _RELEASE_ARRAY, _RELEASE_STREAM = map(_released, (_Schema, _Arr
 
 @dataclass(frozen=True)
 class Column:
-    """Values of one field in one batch; ``buffers`` are Arrow's, the first of them validity."""
+    """Values of one field in one batch.
+
+    Attributes:
+        length: how many.
+        nulls: how many of them are missing.
+        buffers: Arrow's, the first of them validity.
+        longest: bytes of the longest text.
+    """
 
     length: int
     nulls: int
     buffers: tuple[ndarray | None, ...]
+    longest: int = 0
 
 
 def integers(values: ndarray, dtype: type[np.integer]) -> Column:
@@ -123,7 +131,8 @@ def floats(values: ndarray) -> Column:
 
 def binaries(at: ndarray, data: ndarray) -> Column:
     """Value ``k`` is ``data[at[k]:at[k + 1]]``: bytes, or text in UTF-8."""
-    return Column(len(at) - 1, 0, (None, np.ascontiguousarray(at, np.int64), data))
+    offsets = np.ascontiguousarray(at, np.int64)
+    return Column(len(at) - 1, 0, (None, offsets, data), int(np.diff(offsets).max(initial=0)))
 
 
 class ArrowStream:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
@@ -54,8 +55,8 @@ class PolygonArray:
         )
 
 
-def concatenated(parts: Sequence[ndarray | PolygonArray]) -> ndarray | PolygonArray:
-    """Polygons, or columns of what is known of them, one after another."""
+def concatenated(parts: Sequence[Any]) -> Any:
+    """Arrays, or polygons of one kind, one after another."""
     if not isinstance(parts[0], PolygonArray):
         return np.concatenate(parts)
     return PolygonArray(

@@ -94,12 +94,14 @@ def stage(
     zoned = layer.zones if first is None else first.zone is not None
     tally = _Tally(Staged(path, (*FIELDS, ZONE) if zoned else FIELDS))
     every = features if first is None else chain([first], features)
+    # Programs of 2022 warn of the version that GDAL takes by itself.
     write_stream(
         ArrowStream([*tally.sums.fields, ("geom", "Z")], tally.columns(every, layer)),
         path,
         "GPKG",
         layer.wkt,
         shown=shown,
+        dataset_options={"VERSION": "1.2"},
         layer_options=OPTIONS["GPKG"] | {"SPATIAL_INDEX": "YES" if index else "NO"},
     )
     return tally.sums
@@ -128,16 +130,16 @@ def recut(batches: Iterable[Features], size: int) -> Iterator[Features]:
 def _part(batch: Features, part: slice) -> Features:
     if part == slice(0, len(batch)):
         return batch
-    columns = (getattr(batch, f.name) for f in dataclass_fields(batch))
-    return Features(*(None if column is None else column[part] for column in columns))
+    columns = {f.name: getattr(batch, f.name) for f in dataclass_fields(batch)}
+    return replace(batch, **{k: v[part] for k, v in columns.items() if v is not None})
 
 
 def _joined(batches: Sequence[Features]) -> Features:
     if len(batches) == 1:
         return batches[0]
-    names = [f.name for f in dataclass_fields(Features)]
-    columns = ([getattr(batch, name) for batch in batches] for name in names)
-    return Features(*(None if parts[0] is None else concatenated(parts) for parts in columns))
+    columns = {f.name: [getattr(b, f.name) for b in batches] for f in dataclass_fields(Features)}
+    known = {name: parts for name, parts in columns.items() if parts[0] is not None}
+    return replace(batches[0], **{name: concatenated(parts) for name, parts in known.items()})
 
 
 class _Tally:
@@ -166,7 +168,7 @@ class _Tally:
             values.append(batch.zone.tolist())
         kinds = [kind for _, kind in self.sums.fields]
         columns = [column_of(kind, v) for kind, v in zip(kinds, values, strict=True)]
-        texts = [int(np.diff(c.buffers[1]).max(initial=0)) for c in columns if len(c.buffers) == 3]
+        texts = [column.longest for column in columns]
         sums = self.sums
         self.sums = replace(
             sums,

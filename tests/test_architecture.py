@@ -12,7 +12,8 @@ PACKAGE = ROOT / "geounet"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stem != "__init__")
 CORE = {
     "area", "blocks", "card", "errors", "grid", "networks", "polygonize", "predict",
-    "polygon_array", "resnet_unet", "sensors", "style", "unet", "learn.augment", "learn.block_index",
+    "polygon_array",
+    "resnet_unet", "sensors", "style", "unet", "learn.augment", "learn.block_index",
     "learn.border", "learn.boundary", "learn.calibration", "learn.chip_source",
     "learn.geometry", "learn.ground", "learn.intervals", "learn.light", "learn.losses",
     "learn.metrics", "learn.optimiser", "learn.plot_style", "learn.plots", "learn.sampling",
