@@ -10,6 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geounet.assess.design import design_sample
+    from geounet.assess.estimate import estimate_accuracy
+    from geounet.assess.settings import DesignSettings, EstimateSettings
     from geounet.learn.evaluate_settings import EvaluateSettings
     from geounet.learn.evaluation import evaluate
     from geounet.learn.train_settings import TrainSettings, load_settings
@@ -23,11 +26,15 @@ if TYPE_CHECKING:
     from geounet.vectorization import vectorize
 
 _HOME = {
+    "DesignSettings": "assess.settings",
+    "EstimateSettings": "assess.settings",
     "EvaluateSettings": "learn.evaluate_settings",
     "SceneOptions": "scene_options",
     "SegmentSettings": "settings",
     "TrainSettings": "learn.train_settings",
     "VectorSettings": "vector_settings",
+    "design_sample": "assess.design",
+    "estimate_accuracy": "assess.estimate",
     "evaluate": "learn.evaluation",
     "load_model": "model_file",
     "load_settings": "learn.train_settings",
@@ -38,11 +45,15 @@ _HOME = {
 }
 
 __all__ = [
+    "DesignSettings",
+    "EstimateSettings",
     "EvaluateSettings",
     "SceneOptions",
     "SegmentSettings",
     "TrainSettings",
     "VectorSettings",
+    "design_sample",
+    "estimate_accuracy",
     "evaluate",
     "load_model",
     "load_settings",

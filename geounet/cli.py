@@ -22,6 +22,10 @@ COMMANDS = {
     "doctor": "Versions, devices and settings of this installation.",
     "demo": "Map water on a small Sentinel-2 scene that comes with geounet.",
 }
+ASSESS = {
+    "design": "Draw a probability sample of a map's pixels, to interpret.",
+    "estimate": "Accuracy and error-adjusted areas with 95 % intervals, from interpreted points.",
+}
 MODELS = {
     "list": "The models that come with geounet, and the licences of their data.",
     "show": "A model's card: bands, classes, training data, licence, accuracy.",
@@ -45,6 +49,10 @@ def _make_app() -> App:
     for name, summary in MODELS.items():
         models.command(f"geounet.commands:{name}_models", name=name, help=summary)
     app.command(models)
+    assess = App(name="assess", help="Accuracy and areas of a map, from a sample of points.")
+    for name, summary in ASSESS.items():
+        assess.command(f"geounet.assess_commands:{name}", name=name, help=summary)
+    app.command(assess)
     return app
 
 

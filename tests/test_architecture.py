@@ -17,13 +17,15 @@ CORE = {
     "learn.border", "learn.boundary", "learn.calibration", "learn.chip_source",
     "learn.geometry", "learn.ground", "learn.intervals", "learn.light", "learn.losses",
     "learn.metrics", "learn.optimiser", "learn.plot_style", "learn.plots", "learn.sampling",
-    "learn.scores", "learn.standing",
+    "learn.scores", "learn.standing", "assess.allocation", "assess.assessment",
+    "assess.cautions", "assess.classes", "assess.estimators", "assess.form", "assess.intervals",
+    "assess.olofsson", "assess.sample", "assess.stehman",
 }  # fmt: skip
 SETTINGS = {
     "reporting", "scene_options", "settings", "vector_settings", "learn.augment_settings",
     "learn.data_settings", "learn.evaluate_settings", "learn.label_settings",
     "learn.loss_settings", "learn.network_settings", "learn.optimiser_settings",
-    "learn.split_settings", "learn.train_settings",
+    "learn.split_settings", "learn.train_settings", "assess.settings",
 }  # fmt: skip
 FLOW = {
     "doctor", "engine", "fit", "forward", "labelling", "outputs", "planning", "preparation",
@@ -31,9 +33,9 @@ FLOW = {
     "learn.counting", "learn.devices", "learn.evaluation", "learn.evaluation_report",
     "learn.identity", "learn.learner", "learn.loop", "learn.prefetch", "learn.remat",
     "learn.scoring", "learn.stepper", "learn.training", "learn.training_data",
-    "learn.training_report", "learn.validation",
+    "learn.training_report", "learn.validation", "assess.design", "assess.estimate",
 }  # fmt: skip
-TOP = {"cli", "commands", "progress", "tables"}
+TOP = {"assess_commands", "assess_tables", "cli", "commands", "progress", "tables"}
 RANK = {
     **dict.fromkeys(CORE | SETTINGS, 0),
     **dict.fromkeys(FLOW, 2),
