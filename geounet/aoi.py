@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -21,25 +23,64 @@ def read_aoi(path: str | Path, grid: Grid) -> shapely.Geometry:
     Raises:
         InputError: if the file cannot be read, has no CRS, or has no polygon on the scene.
     """
-    try:
-        with Path(path).open("rb") as file:
-            if b"<OGRVRT" in file.read(4096):
-                raise InputError(f"{path}: a VRT, which may lead anywhere; give the file it names")
-        frame = pyogrio.read_dataframe(Path(path).resolve(), columns=[], force_2d=True)
-    except (pyogrio.errors.DataSourceError, OSError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a vector file; is it there, and complete?"
-        ) from error
-    if not isinstance(frame, gpd.GeoDataFrame):
-        raise InputError(f"{path}: has no geometry, so it is no area of interest")
-    if frame.crs is None:
-        raise InputError(f"{path}: the area of interest has no CRS; write one with ogr2ogr -a_srs")
-    shapes = _near(frame.geometry, grid).to_crs(grid.crs.to_wkt())
-    polygons = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"])]
-    area = shapely.union_all(shapely.make_valid(polygons.to_numpy()))
+    what = "the area of interest"
+    frame = read_polygons(path, grid, [], what)
+    area = shapely.union_all(shapely.make_valid(frame.geometry.to_numpy()))
     if area.is_empty or not area.intersects(shapely.Polygon(grid.corners)):
-        raise InputError(f"{path}: no polygon of the area of interest lies on the scene")
+        raise InputError(f"{path}: no polygon of {what} lies on the scene")
     return area
+
+
+def vector_header(path: str | Path) -> dict[str, Any]:
+    """What pyogrio says of a file's first layer with geometries, or of its first.
+
+    Raises:
+        InputError: if it cannot be read, or is a VRT.
+    """
+    # In full, so that its name means nothing else to GDAL.
+    file = Path(path).resolve()
+    try:
+        with file.open("rb") as content:
+            if b"<OGRVRT" in content.read(4096):
+                raise InputError(f"{path}: a VRT, which may lead anywhere; give the file it names")
+        layers = pyogrio.list_layers(file)
+        names = [name for name, kind in layers if kind is not None] or [name for name, _ in layers]
+        return pyogrio.read_info(file, layer=names[0])
+    except (pyogrio.errors.DataSourceError, OSError, IndexError) as error:
+        raise _unreadable(path) from error
+
+
+def read_polygons(
+    path: str | Path, grid: Grid, columns: Sequence[str], what: str
+) -> gpd.GeoDataFrame:
+    """A file's polygons on and near the scene, in the CRS of ``grid``, with some of its fields.
+
+    Args:
+        path: a vector file.
+        grid: the scene's.
+        columns: names of fields.
+        what: the file's part, for errors: "the area of interest".
+
+    Raises:
+        InputError: if the file cannot be read, or has no geometry or no CRS.
+    """
+    layer = vector_header(path)["layer_name"]
+    try:
+        frame = pyogrio.read_dataframe(
+            Path(path).resolve(), layer=layer, columns=list(columns), force_2d=True
+        )
+    except (pyogrio.errors.DataSourceError, OSError) as error:
+        raise _unreadable(path) from error
+    if not isinstance(frame, gpd.GeoDataFrame):
+        raise InputError(f"{path}: has no geometry, so it cannot be {what}")
+    if frame.crs is None:
+        raise InputError(f"{path}: {what} has no CRS; write one with ogr2ogr -a_srs")
+    frame = frame.set_geometry(_near(frame.geometry, grid).to_crs(grid.crs.to_wkt()))
+    return frame[frame.geometry.geom_type.isin(["Polygon", "MultiPolygon"])]
+
+
+def _unreadable(path: str | Path) -> InputError:
+    return InputError(f"{path}: cannot be read as a vector file; is it there, and complete?")
 
 
 def _near(shapes: gpd.GeoSeries, grid: Grid) -> gpd.GeoSeries:
@@ -54,11 +95,14 @@ def _near(shapes: gpd.GeoSeries, grid: Grid) -> gpd.GeoSeries:
         left, bottom, right, top = transform_bounds(grid.crs, shapes.crs.to_wkt(), *here)
     except RasterioError:
         return valid
-    if not (left < right and bottom < top):
+    across = shapes.crs.is_geographic and left > right
+    # ^ The scene lies on both sides of ±180°.
+    margin = max(right - left + (360 if across else 0), top - bottom)
+    if not margin > 0 or (left >= right and not across):
         return valid
-    margin = max(right - left, top - bottom)
-    box = shapely.box(left - margin, bottom - margin, right + margin, top + margin)
-    return valid.intersection(box).segmentize(margin / 100)
+    spans = [(left, right)] if not across else [(left, 180.0), (-180.0, right)]
+    boxes = [shapely.box(w - margin, bottom - margin, e + margin, top + margin) for w, e in spans]
+    return valid.intersection(shapely.union_all(boxes)).segmentize(margin / 100)
 
 
 def inside(area: shapely.Geometry, grid: Grid) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Columns as an Arrow stream, which GDAL writes faster than anything else that it is given.
 
 This is the Arrow C stream interface (arrow.apache.org/docs/format/CStreamInterface.html), so that
-pyarrow is not needed: a batch is asked for when the one before it is written, and only one is held.
+pyarrow is not needed. A batch is made when it is asked for and lives until its reader releases it:
+GDAL holds one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ctypes import (
     pythonapi,
 )
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -80,14 +82,20 @@ _Stream._fields_ = [
 ]
 
 
+_alive: dict[int, Any] = {}
+"""What the arrays point to that a reader has not released yet, by their private data."""
+_keys = count(1)
+
+
 def _released(kind: type[Structure]) -> Any:
-    """A callback that marks a structure as released: the stream owns what it points to."""
+    """A callback that marks a structure as released, and lets go of what it points to."""
 
     def release(address: int) -> None:
         given = kind.from_address(address)
         if kind is not _Stream:
             for k in range(given.n_children):
                 given.children[k].contents.release = _RELEASE()
+            _alive.pop(given.private_data, None)
         given.release = _RELEASE()
 
     return _RELEASE(release)
@@ -154,7 +162,6 @@ class ArrowStream:
         self._schema = _schema_of("", "+s")
         self._schema.n_children = len(schemas)
         self._schema.children = (POINTER(_Schema) * len(schemas))(*map(pointer, schemas))
-        self._held: tuple[Any, ...] = ()
         self._message = create_string_buffer(b"the stream's source failed")
         self._stream = _Stream(
             _GET_SCHEMA(self._get_schema),
@@ -194,8 +201,9 @@ class ArrowStream:
             buffers=(c_void_p * 1)(None),
             children=children,
             release=_RELEASE_ARRAY,
+            private_data=next(_keys),
         )
-        self._held = (columns, arrays, children, whole)
+        _alive[whole.private_data] = (columns, arrays, children, whole)
         return whole
 
 

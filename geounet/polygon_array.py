@@ -55,6 +55,11 @@ class PolygonArray:
         )
 
 
+def shapely_of(polygons: ndarray | PolygonArray) -> ndarray:
+    """Shapely's objects, whichever way the polygons are held."""
+    return polygons.shapely if isinstance(polygons, PolygonArray) else polygons
+
+
 def concatenated(parts: Sequence[Any]) -> Any:
     """Arrays, or polygons of one kind, one after another."""
     if not isinstance(parts[0], PolygonArray):

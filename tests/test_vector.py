@@ -23,7 +23,7 @@ from affine import Affine
 from pydantic import ValidationError
 from rasterio.crs import CRS
 
-from geounet import vector_copies, vector_stage
+from geounet import arrow_stream, vector_copies, vector_stage
 from geounet.errors import InputError, OutputError
 from geounet.grid import Grid
 from geounet.polygon_array import PolygonArray, wkb_of
@@ -197,6 +197,8 @@ def test_what_stops_the_tracer_is_told_as_it_is_and_leaves_nothing(tmp_path):
         with pytest.raises(InputError, match=r"^the mask breaks off$"):
             write_features(batches(), LAYER, [tmp_path / f"features{suffix}"])
     assert list(tmp_path.iterdir()) == []
+    # Nor in memory.
+    assert not arrow_stream._alive
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
