@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from geounet.area import HECTARE
+from geounet.assess.accuracy_file import area_fields
 from geounet.atomic import write_bytes
 from geounet.card import NODATA, LandClass
 from geounet.cog import CogStyle, Piece, write_cog
@@ -147,7 +148,7 @@ def write_report(path: Path, results: Results, about: Mapping[str, Any]) -> None
         "hidden_ha": results.hidden_ha,
         "nodata_pixels": results.nodata_pixels,
         "features": results.features,
-        "areas": "pixel count, no accuracy assessment",
+        **area_fields(results.out),
         "files": [file.name for file in results.files],
         **about,
     }

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from geounet.assess.accuracy_file import PIXEL_COUNT, adjusted_areas
 from geounet.learn.evaluation_report import Evaluation
 from geounet.outputs import Results
 
@@ -17,6 +18,7 @@ def print_results(results: Results) -> None:
     table = Table(title=None, box=None, pad_edge=False)
     for heading in ("class", "pixels", "hectares", "share"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
+    adjusted = adjusted_areas(results.out)
     for row in results.classes:
         share = f"{100 * row.share:.1f} %"
         table.add_row(Text(row.name), f"{row.pixels:,}", f"{row.area_ha:,.1f}", share)
@@ -25,7 +27,9 @@ def print_results(results: Results) -> None:
     table.add_row("no data", f"{results.nodata_pixels:,}", "", "")
     console = Console(highlight=False, markup=False)
     console.print(table)
-    console.print("areas: pixel count, no accuracy assessment")
+    console.print(f"areas: {adjusted.says if adjusted else PIXEL_COUNT}")
+    for area in adjusted.classes if adjusted else ():
+        console.print(f"  {area.name}: {area.area_ha:,.1f} ± {area.margin_ha:,.1f} ha")
     for path in results.files:
         console.print(f"  {path}", soft_wrap=True)
 

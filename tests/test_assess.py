@@ -26,8 +26,10 @@ from geounet.assess.sample_file import read_points
 from geounet.assess.settings import DesignSettings, EstimateSettings
 from geounet.errors import InputError, OutputError, SettingsError
 from geounet.grid import Grid
+from geounet.outputs import ClassArea, Results, write_report
 from geounet.reporting import Silence
 from geounet.style import MapClass, pam_xml
+from geounet.tables import print_results
 from tests.jobs import GRIDS, smooth
 
 NAMES = ("water", "forest", "bare")
@@ -571,6 +573,25 @@ def test_the_report_of_a_job_takes_the_areas(tmp_path):
     assert report["hidden_ha"] == 0.25
     write_map(mask, np.where(values == 2, 1, values))
     assert adjusted_areas(mask.parent) is None
+
+
+def test_a_job_that_is_made_again_keeps_areas_of_the_same_mask(tmp_path, capsys):
+    values = map_values()
+    mask, points = a_job(tmp_path / "job", values), tmp_path / "sample.gpkg"
+    design_sample(mask, points, DesignSettings(size=300, at_least=20))
+    interpret(points, true_values(values))
+    estimate_accuracy(points, mask, EstimateSettings(out=mask.parent))
+    results = Results(mask.parent, (mask,), (ClassArea(0, "water", 5, 0.05, 1.0),), 0.0, 0, 0)
+    report = mask.parent / "report.json"
+    write_report(report, results, {})
+    assert json.loads(report.read_text())["adjusted_areas"][0]["name"] == "water"
+    print_results(results)
+    printed = capsys.readouterr().out
+    assert "areas: error-adjusted, from a probability sample of 300 points" in printed
+    assert "water: " in printed
+    write_map(mask, np.where(values == 2, 1, values))
+    write_report(report, results, {})
+    assert json.loads(report.read_text())["areas"] == "pixel count, no accuracy assessment"
 
 
 def test_the_report_keeps_its_pixel_counts_where_the_sample_is_none(tmp_path):

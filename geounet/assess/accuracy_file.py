@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from geounet.locations import is_remote
 from geounet.raster import read_header
 
 NAME, MASK, REPORT = "accuracy.json", "mask.tif", "report.json"
+PIXEL_COUNT = "pixel count, no accuracy assessment"
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,10 @@ def write_accuracy(path: Path, content: Mapping[str, Any], source: ClassMap) -> 
     """
     bound = {**content, "map_fingerprint": fingerprint_of(source.raster)}
     write_bytes(path, _text(bound))
-    report = _job_report(source)
-    areas = adjusted_areas(path.parent)
-    if report is None or areas is None or path.resolve() != _beside(source).resolve():
+    report, own = _job_report(source), path.resolve() == _beside(source).resolve()
+    if report is None or not own or adjusted_areas(path.parent) is None:
         return False
-    rows = [vars(row) for row in areas.classes]
-    told = report | {"areas": areas.says, "adjusted_areas": rows}
-    write_bytes(_beside(source, REPORT), _text(told))
+    write_bytes(_beside(source, REPORT), _text(report | area_fields(path.parent)))
     return True
 
 
@@ -85,6 +83,14 @@ def adjusted_areas(folder: Path) -> AdjustedAreas | None:
     # Through JSON, as the one that was written: tuples come back as lists.
     same = bound == json.loads(json.dumps(mask))
     return AdjustedAreas(sample["interpreted"], classes) if same else None
+
+
+def area_fields(folder: Path) -> dict[str, Any]:
+    """What report.json says of the areas of a job: adjusted ones over pixel counts, if there."""
+    areas = adjusted_areas(folder)
+    if areas is None:
+        return {"areas": PIXEL_COUNT}
+    return {"areas": areas.says, "adjusted_areas": [asdict(row) for row in areas.classes]}
 
 
 def hidden_hectares(source: ClassMap) -> float | None:
