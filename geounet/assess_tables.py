@@ -102,9 +102,10 @@ def _share(estimate: Estimate) -> str:
 
 
 def _population(area: float, outside: tuple[int, float], hidden_ha: float | None) -> str:
-    text = f"speaks for {area / HECTARE:,.1f} ha"
+    text = f"target population: {area / HECTARE:,.1f} ha"
     if outside[0]:
-        text += f", not for {outside[1] / HECTARE:,.1f} ha ({outside[0]:,} pixels) without a class"
+        lost = f"{outside[1] / HECTARE:,.1f} ha ({outside[0]:,} pixels)"
+        text += f"; outside it: {lost} without a class"
         if hidden_ha:
             text += f", of which a cloud mask hid {hidden_ha:,.1f} ha"
     return text

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from geounet.assess import olofsson, stehman
 from geounet.assess.cautions import cautions
@@ -189,6 +190,17 @@ def test_wilson_agrees_with_its_formula_and_knows_a_census():
     assert whole.low.tolist() == whole.high.tolist() == [0.9, 1.0]
     all_agree = wilson(np.array([1.0]), np.zeros(1), np.array([75.0]))
     assert 0.94 < all_agree.low[0] < 0.96
+
+
+@pytest.mark.parametrize("n", [40, 75, 100, 120, 200, 331, 500])
+def test_the_interval_of_a_share_covers_93_to_97_percent_exactly(n):
+    """Summed over all outcomes, wherever 10 points or more are expected of either kind."""
+    k = np.arange(n + 1)
+    share = k / n
+    limits = wilson(share, share * (1 - share) / (n - 1), np.full(n + 1, float(n)))
+    for p in np.linspace(10 / n, 1 - 10 / n, 57):
+        covered = binom.pmf(k, n, p)[(limits.low <= p) & (p <= limits.high)].sum()
+        assert 0.93 < covered < 0.97, p
 
 
 def test_the_limits_of_a_fraction_are_those_of_its_parts_at_the_ends():
