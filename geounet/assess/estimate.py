@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,7 +86,7 @@ def estimate_accuracy(
     missing = _missing(points, matched, settings)
     census = count(population_of(source), reporter)
     judged = _Judged(source, census, _legend(source, census), design if matched.chance else None)
-    result = _judge(judged, matched, missing)
+    result = _judge(judged, points, matched, missing)
     for note in result.notes:
         reporter.note(note)
     if out is None:
@@ -135,21 +137,32 @@ def _legend(source: ClassMap, census: Census) -> Legend:
     return Legend(values, class_names([source], values))
 
 
-def _judge(judged: _Judged, matched: Matched, notes: list[str]) -> Accuracy:
+@contextmanager
+def _naming(points: Path) -> Iterator[None]:
+    """Let an error that knows nothing of files name the one with the points."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{points}: {error}") from error
+
+
+def _judge(judged: _Judged, points: Path, matched: Matched, notes: list[str]) -> Accuracy:
     matched, on_map, more = _on_map(judged, matched)
-    truth = judged.legend.indices(matched.points.text)
+    with _naming(points):
+        truth = judged.legend.indices(matched.points.text)
     mapped = np.array([judged.legend.values.index(v) for v in on_map.tolist()], np.int64)
     present = len(judged.census.values)
     used = [*range(present), *sorted(set(truth[truth >= present].tolist()))]
     truth = np.searchsorted(used, truth)
     sample = _sample(judged, judged.legend.kept(used), matched, mapped, truth)
     afterwards = judged.design is None or (judged.is_source and judged.design.method == "simple")
-    if afterwards:
-        found, sample, merging = by_class_afterwards(sample)
-        more += merging
-    else:
-        found = by_strata(sample, judged.is_source)
-        more += _other_ground(judged, found.total)
+    with _naming(points):
+        if afterwards:
+            found, sample, merging = by_class_afterwards(sample)
+            more += merging
+        else:
+            found = by_strata(sample, judged.is_source)
+            more += _other_ground(judged, found.total)
     values = judged.legend.kept(used).values
     areas = dict(zip(judged.census.values, judged.census.areas, strict=True))
     return Accuracy(

@@ -47,18 +47,23 @@ def match(path: Path, found: Interpreted, design: SampleDesign | None, grid: Gri
     of any. Those that are gone are missing, like those without a class.
 
     Raises:
-        InputError: if a point lies off the map, or an id comes twice.
+        InputError: if a point lies off the map, an id comes twice, or none is of the design.
     """
     _refuse_off(path, found, grid)
     filled = np.array([bool(text) for text in found.text], bool)
     if design is None:
-        note = _UNKNOWN.format(why="no design tells how it was drawn")
+        note = _UNKNOWN.format(why="no design tells how it was drawn (--design)")
         points = found.where(filled)
         missing = int((~filled).sum())
         return Matched(points, np.zeros_like(points.id), False, missing, (note,))
     _refuse_twice(path, found)
     known = {p.id: (p.row, p.col, p.stratum) for p in design.points}
     own = np.array([i in known for i in found.id.tolist()], bool)
+    if not own.any():
+        raise InputError(
+            f"{path}: no point has an id of the design; keep the field `id`, or give the design "
+            "of these points with --design"
+        )
     points = found.where(own & filled)
     drawn = np.array([known[i] for i in points.id.tolist()], np.int64).reshape(-1, 3)
     moved = int(((points.rows != drawn[:, 0]) | (points.cols != drawn[:, 1])).sum())

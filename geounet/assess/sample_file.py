@@ -87,9 +87,23 @@ def write_points(
             _add_form(new, classes)
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
-        if pyogrio.read_info(new, layer=POINTS, force_feature_count=True)["features"] != len(ids):
-            raise OutputError(f"{path}: is not complete after writing; check the disk's free space")
+        check_whole(new, path, len(ids))
         place(folder, path)
+
+
+def check_whole(new: Path, path: Path, count: int) -> None:
+    """Open the closed file again: the disk may have filled while it was flushed.
+
+    Raises:
+        OutputError: if a layer lacks points; ``path`` is the name that the file would get.
+    """
+    for layer in (POINTS, PIXELS):
+        found = pyogrio.read_info(new, layer=layer, force_feature_count=True)["features"]
+        if found != count:
+            raise OutputError(
+                f"{path}: layer {layer} holds {found} of {count} features after writing; check the "
+                "disk's free space and try again"
+            )
 
 
 def read_points(path: Path, grid: Grid) -> Interpreted:

@@ -1,0 +1,132 @@
+"""An assessment in the report of a job, and on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geounet import cli
+from geounet.assess.accuracy_file import adjusted_areas
+from geounet.assess.design import design_sample
+from geounet.assess.design_file import design_path
+from geounet.assess.estimate import estimate_accuracy
+from geounet.assess.settings import DesignSettings, EstimateSettings
+from geounet.outputs import ClassArea, Results, write_report
+from geounet.tables import print_results
+from tests.made_samples import (
+    interpret,
+    map_values,
+    true_values,
+    write_map,
+)
+
+
+def a_job(folder: Path, values) -> Path:
+    """What `geounet segment` leaves, as far as an assessment looks at it."""
+    folder.mkdir()
+    write_map(folder / "mask.tif", values)
+    report = {"areas": "pixel count, no accuracy assessment", "classes": [], "hidden_ha": 0.25}
+    (folder / "report.json").write_text(json.dumps(report))
+    return folder / "mask.tif"
+
+
+def test_the_report_of_a_job_takes_the_areas(tmp_path):
+    values = map_values()
+    mask, points = a_job(tmp_path / "job", values), tmp_path / "sample.gpkg"
+    assert design_sample(mask, points, DesignSettings(size=300, at_least=20)).hidden_ha == 0.25
+    interpret(points, true_values(values))
+    found = estimate_accuracy(points, mask, EstimateSettings(out=mask.parent))
+    assert found.out == mask.parent / "accuracy.json"
+    assert found.reported
+    report = json.loads((mask.parent / "report.json").read_text())
+    assert report["areas"] == (
+        "error-adjusted, from a probability sample of 300 points (accuracy.json)"
+    )
+    shares = found.assessment.shares
+    hectares = [s.value * found.assessment.total / 1e4 for s in shares]
+    assert [row["area_ha"] for row in report["adjusted_areas"]] == pytest.approx(hectares)
+    assert report["hidden_ha"] == 0.25
+    write_map(mask, np.where(values == 2, 1, values))
+    assert adjusted_areas(mask.parent) is None
+
+
+def test_a_job_that_is_made_again_keeps_areas_of_the_same_mask(tmp_path, capsys):
+    values = map_values()
+    mask, points = a_job(tmp_path / "job", values), tmp_path / "sample.gpkg"
+    design_sample(mask, points, DesignSettings(size=300, at_least=20))
+    interpret(points, true_values(values))
+    estimate_accuracy(points, mask, EstimateSettings(out=mask.parent))
+    results = Results(mask.parent, (mask,), (ClassArea(0, "water", 5, 0.05, 1.0),), 0.0, 0, 0)
+    report = mask.parent / "report.json"
+    write_report(report, results, {})
+    assert json.loads(report.read_text())["adjusted_areas"][0]["name"] == "water"
+    print_results(results)
+    printed = capsys.readouterr().out
+    assert "areas: error-adjusted, from a probability sample of 300 points" in printed
+    assert "water: " in printed
+    write_map(mask, np.where(values == 2, 1, values))
+    write_report(report, results, {})
+    assert json.loads(report.read_text())["areas"] == "pixel count, no accuracy assessment"
+
+
+def test_the_report_keeps_its_pixel_counts_where_the_sample_is_none(tmp_path):
+    values = map_values()
+    mask, points = a_job(tmp_path / "job", values), tmp_path / "sample.gpkg"
+    design_sample(mask, points, DesignSettings(size=300, at_least=20))
+    interpret(points, true_values(values))
+    design_path(points).unlink()
+    found = estimate_accuracy(points, mask, EstimateSettings(out=mask.parent))
+    assert not found.reported
+    report = json.loads((mask.parent / "report.json").read_text())
+    assert report["areas"] == "pixel count, no accuracy assessment"
+    assert adjusted_areas(mask.parent) is None
+    assert adjusted_areas(tmp_path) is None
+
+
+def test_the_commands(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    values = map_values()
+    mask, points = a_job(tmp_path / "job", values), tmp_path / "sample.gpkg"
+    call = ["assess", "design", str(mask), str(points), "--size", "300", "--at-least", "20"]
+    assert cli.run(call) == 0
+    printed = capsys.readouterr().out
+    assert "expected standard error of overall accuracy: 0.02" in printed
+    assert "77 pixels) without a class, of which a cloud mask hid 0.2 ha" in " ".join(
+        printed.split()
+    )
+    interpret(points, true_values(values), skip=[4])
+    call = ["assess", "estimate", str(points), "--map", str(mask), "--out", str(mask.parent)]
+    assert cli.run(call) == 3
+    assert "1 of 300 points (0.3 %)" in capsys.readouterr().err
+    assert cli.run([*call, "--allow-missing"]) == 0
+    printed = capsys.readouterr()
+    assert "note: 1 of 300 points" in " ".join(printed.err.split())
+    assert max(map(len, printed.out.splitlines()[:-1])) <= 80
+    for word in (
+        "user's accuracy",
+        "estimated ha",
+        "error matrix",
+        "overall accuracy 0.9",
+        "takes",
+    ):
+        assert word in printed.out
+    content = json.loads((mask.parent / "accuracy.json").read_text())
+    assert content["sample"] == {
+        "how": "stratified by map class", "interpreted": 299, "missing": 1,
+        "probability_sample": True,
+    }  # fmt: skip
+    assert cli.run(["assess", "design", str(mask), str(points)]) == 2
+    assert "say how many points" in capsys.readouterr().err
+
+
+def test_a_matrix_of_many_classes_is_left_to_the_file(tmp_path, capsys):
+    values = np.repeat(np.arange(10, dtype=np.uint8), 30)[None].repeat(20, 0)
+    source = write_map(tmp_path / "map.tif", values, names=[f"c{i}" for i in range(10)])
+    points = tmp_path / "sample.gpkg"
+    design_sample(source, points, DesignSettings(size=200, at_least=5))
+    interpret(points, values, names=[f"c{i}" for i in range(10)])
+    assert cli.run(["assess", "estimate", str(points), str(source)]) == 0
+    assert "10 classes are too many to print" in capsys.readouterr().out
