@@ -155,9 +155,11 @@ class _Tally:
 
     def _of(self, batch: Features, names: dict[int, str]) -> list[Column]:
         shapes = wkb_of(batch.polygon)
+        class_id = batch.class_id.tolist()
+        texts = {v: names.get(v, str(v)) for v in set(class_id)}
         values: list[Any] = [
             batch.class_id,
-            [names.get(v, str(v)) for v in batch.class_id.tolist()],
+            [texts[v] for v in class_id],
             batch.area_ha,
             batch.n_px,
             batch.perimeter_m,
@@ -168,7 +170,6 @@ class _Tally:
             values.append(batch.zone.tolist())
         kinds = [kind for _, kind in self.sums.fields]
         columns = [column_of(kind, v) for kind, v in zip(kinds, values, strict=True)]
-        texts = [column.longest for column in columns]
         sums = self.sums
         self.sums = replace(
             sums,
@@ -176,7 +177,7 @@ class _Tally:
             pixels=sums.pixels + int(batch.n_px.sum()),
             rings=sums.rings + shapes.rings,
             vertices=sums.vertices + shapes.vertices,
-            longest=max(sums.longest, *texts),
+            longest=max(sums.longest, *(column.longest for column in columns)),
         )
         return [*columns, binaries(shapes.at, shapes.data)]
 
