@@ -12,8 +12,8 @@ misses half, and shows what no interval can mend.
 estimate plus and minus 1.96 standard errors. Per design it prints the lowest and the highest
 coverage of its estimates. With 2,000 draws a coverage of 95 % is measured to ± 1 %. A share of n
 points takes n + 1 values only, so the coverage of a user's accuracy jumps with n: that of ``score``
-lies between 93 and 97 % exactly where 10 points or more are expected of either kind (the tests compute
-it), and 2,000 draws may then measure 92.8 or 97.5. Expect two minutes on one core; the
+lies between 93 and 97 % exactly where 10 points or more are expected of either kind (last line),
+and 2,000 draws may then measure 92.8 or 97.5. Expect two minutes on one core; the
 exit code is 1 where ``score`` leaves 93 to 97 % in a design but ``rare``.
 """
 
@@ -26,10 +26,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import binom
 
 from geounet.assess.assessment import Assessment, Estimate
 from geounet.assess.cautions import cautions
 from geounet.assess.estimators import by_class_afterwards, by_strata
+from geounet.assess.intervals import Z, wilson
 from geounet.assess.sample import Sample, Stratum
 from geounet.atomic import write_bytes
 
@@ -224,6 +226,24 @@ def coverage(design: Design, draws: int, seed: int) -> tuple[dict[str, dict], di
     return result, {"of all": 100 * warnings[:, 1].sum() / draws, "of missed": of_missed}
 
 
+def exact_shares() -> dict[str, tuple[float, float]]:
+    """Lowest and highest coverage of one share of 40 to 500 points, summed over all outcomes.
+
+    Of shares that expect 10 points or more of either kind.
+    """
+    found: dict[str, list[float]] = {"score": [], "±": []}
+    for n in range(40, 501, 5):
+        k = np.arange(n + 1)
+        share = k / n
+        variance = share * (1 - share) / (n - 1)
+        limits, margin = wilson(share, variance, np.full(n + 1, float(n))), Z * np.sqrt(variance)
+        for p in np.linspace(LEAST / n, 0.5, 100):
+            chance = binom.pmf(k, n, p)
+            found["score"].append(chance[(limits.low <= p) & (p <= limits.high)].sum())
+            found["±"].append(chance[abs(share - p) <= margin].sum())
+    return {kind: (100 * min(v), 100 * max(v)) for kind, v in found.items()}
+
+
 def _plain(estimate: Estimate, truth: float) -> bool:
     return abs(estimate.value - truth) <= estimate.margin
 
@@ -254,8 +274,11 @@ def main() -> int:
         if design.name != RARE and not (min(scores) >= LOW and max(scores) <= HIGH):
             failed.append(design.name)
     print(f"outside {LOW:.0f} to {HIGH:.0f} %: {', '.join(failed) or 'none'}")
+    exact = exact_shares()
+    spans = [f"{kind} {low:.1f} to {high:.1f} %" for kind, (low, high) in exact.items()]
+    print(f"one share, exactly: {'   '.join(spans)}")
     if options.out:
-        content = {"draws": options.draws, "seed": options.seed, "designs": found}
+        content = {"draws": options.draws, "seed": options.seed, "designs": found, "exact": exact}
         write_bytes(options.out, json.dumps(content, indent=1).encode() + b"\n")
     return 1 if failed else 0
 
