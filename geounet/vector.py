@@ -44,7 +44,11 @@ _GDAL = {
 }
 # ^ A GeoPackage records when it changed. What is written in a temporary folder is flushed once, by
 # us, and goes whole when something fails: it needs no journal.
-_STALE = (".qix", ".sbn", ".sbx", ".idm", ".ind", ".shp.xml")
+_STALE = {
+    ".shp": (".qix", ".sbn", ".sbx", ".idm", ".ind", ".shp.xml"),
+    ".gpkg": (".gpkg-wal", ".gpkg-shm", ".gpkg-journal"),
+}
+# ^ Indexes and changes of the file that was there: SQLite would play them into the new one.
 _BY_GEOJSON = ("GeoJSONSeq", "PMTiles")
 
 
@@ -114,8 +118,8 @@ def _finish(staged: Staged, new: Path, path: Path, style: str) -> None:
     """Check the file, and give it and what belongs to it their names."""
     _verify(staged, new, path)
     (new.parent / f"{base_of(path)}.qml").write_text(style, encoding="utf-8")
-    for stale in _STALE if ending_of(path) == ".shp" else ():
-        path.with_suffix(stale).unlink(missing_ok=True)
+    for stale in _STALE.get(ending_of(path), ()):
+        path.with_name(base_of(path) + stale).unlink(missing_ok=True)
     place(new.parent, path)
 
 

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -278,6 +279,23 @@ def test_nothing_is_overwritten_unless_asked(tmp_path):
     (tmp_path / "features.qix").write_bytes(b"an index of what was there")
     assert write_features([], LAYER, [path], overwrite=True) == 0
     assert not (tmp_path / "features.qix").exists()
+
+
+def test_changes_that_another_program_left_are_not_played_into_a_new_geopackage(tmp_path):
+    path = tmp_path / "features.gpkg"
+    write_features([features_of()], LAYER, [path])
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA journal_mode=WAL")
+    other.execute("DELETE FROM layer_styles")
+    other.commit()
+    assert (tmp_path / "features.gpkg-wal").stat().st_size > 0
+    write_features([features_of()], LAYER, [path], overwrite=True)
+    # It held the file open, as QGIS does, and only now lets go.
+    other.close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["features.gpkg", "features.qml"]
+    with closing(sqlite3.connect(path)) as data:
+        assert data.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert data.execute("SELECT COUNT(*) FROM layer_styles").fetchone() == (1,)
 
 
 def test_a_name_that_cannot_be_written_is_refused(tmp_path):
