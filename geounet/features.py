@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from geounet.polygon_array import PolygonArray
+
 
 @dataclass(frozen=True)
 class Features:
     """Some features, in columns: polygons in CRS coordinates, and what is known of each.
 
     Attributes:
-        polygon: shapely polygons; shells counter-clockwise, each ring from its smallest vertex.
+        polygon: in CRS coordinates; shells counter-clockwise, each ring from its smallest vertex.
         class_id: the class value of the region.
         n_px: its pixels.
         area_ha: geodesic hectares of its pixels; NaN if one lies outside the CRS's domain.
@@ -23,7 +25,7 @@ class Features:
         zone: names of the zones that the features lie in; None where none were asked for.
     """
 
-    polygon: ndarray
+    polygon: ndarray | PolygonArray
     class_id: Int[ndarray, " feature"]
     n_px: Int[ndarray, " feature"]
     area_ha: Float[ndarray, " feature"]

@@ -56,6 +56,19 @@ class Job:
         """What an unfinished run in this folder began with."""
         return self.journal.read()[0]
 
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder that client and workers share, for the length of a block."""
+        folder = self.store.folder.with_name("scratch")
+        refuse_link(folder)
+        with _writing(self.out):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def finish(self, keep_work: bool) -> None:
         """The outputs are placed: the tile store has done its duty."""
         if keep_work:

@@ -9,26 +9,35 @@ from math import fsum, isnan, nan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from distributed import Client
 
 from geounet.area import HECTARE
 from geounet.assess.accuracy_file import area_fields
 from geounet.atomic import write_bytes
-from geounet.card import NODATA, LandClass
+from geounet.card import LandClass
 from geounet.cog import CogStyle, Piece, write_cog
+from geounet.errors import InterruptedJobError, OutputError
 from geounet.grid import Grid, Tile
-from geounet.polygonize import PolygonOptions, polygonize
+from geounet.job import Job
+from geounet.reporting import Reporter
 from geounet.settings import SegmentSettings
+from geounet.stop import StopRequest
 from geounet.store import HIDDEN, TileRecord, TileStore
+from geounet.tile_labels import TileLabels, layer_of
+from geounet.tracing import Source, trace
 from geounet.vector import VectorLayer, write_features
-from geounet.vector_settings import area_amount, length_amount
-from geounet.vectorization import chosen_values
+from geounet.vector_formats import base_of, ending_of
+from geounet.vectorization import polygon_options
 
 VECTOR_FILES = {
     ".gpkg": (".gpkg",),
     ".geojson": (".geojson",),
+    ".geojsonl": (".geojsonl",),
     ".shp": (".shp", ".shx", ".dbf", ".prj", ".cpg"),
+    ".shp.zip": (".shp.zip",),
     ".fgb": (".fgb",),
+    ".parquet": (".parquet",),
+    ".pmtiles": (".pmtiles",),
 }
 
 
@@ -101,23 +110,36 @@ def write_rasters(
 
 
 def write_vectors(
-    out: Path, source: MapSource, store: TileStore, settings: SegmentSettings
+    client: Client,
+    job: Job,
+    source: MapSource,
+    settings: SegmentSettings,
+    talk: tuple[Reporter, StopRequest],
 ) -> tuple[list[Path], int]:
-    """features.* in every format asked for; returns their paths and the number of features."""
+    """features.* in every format asked for; returns their paths and the number of features.
+
+    Raises:
+        InterruptedJobError: if a stop was asked for before they were traced.
+    """
+    out, store = job.out, job.store
     paths = [out / f"features.{name}" for name in settings.vector_formats]
     if not paths:
         return [], 0
-    options = PolygonOptions(
-        nodata=NODATA,
-        classes=chosen_values(settings.classes, source.classes),
-        min_area=area_amount(settings.min_area) if settings.min_area else None,
-        simplify=length_amount(settings.simplify) if settings.simplify else None,
-    )
-    mask = _whole(source, store, "mask")
-    confidence = _whole(source, store, "confidence")
-    batches = polygonize(mask, source.grid, options, confidence)
-    layer = VectorLayer(source.grid, source.classes)
-    return paths, write_features(batches, layer, paths, overwrite=True)
+    layers = {
+        name: layer_of(store, name, source.tiles, source.records) for name in ("mask", "confidence")
+    }
+    mapped = Source(source.grid, TileLabels(layers["mask"]), layers["confidence"])
+    options = polygon_options(settings, source.classes)
+    with job.scratch() as folder:
+        features = trace(client, mapped, options, folder, talk)
+        if features is None:
+            raise InterruptedJobError(
+                f"{out}: stopped while its polygons were traced; run the same command with "
+                "--resume to go on",
+                talk[1].exit_code or OutputError.exit_code,
+            )
+        layer = VectorLayer(source.grid, source.classes)
+        return paths, write_features(features, layer, paths, overwrite=True)
 
 
 def class_table(source: MapSource) -> tuple[ClassArea, ...]:
@@ -176,7 +198,7 @@ def remove_stale(out: Path, files: Sequence[Path]) -> None:
     for layer in {"confidence", "probabilities"} - kept:
         for path in (out / f"{layer}.tif", out / f"{layer}.tif.aux.xml"):
             path.unlink(missing_ok=True)
-    written = {file.suffix for file in files if file.stem == "features"}
+    written = {ending_of(file) for file in files if base_of(file) == "features"}
     for main, parts in VECTOR_FILES.items():
         if main not in written:
             for suffix in parts:
@@ -203,13 +225,6 @@ def _pieces(source: MapSource, store: TileStore, layer: str) -> Iterator[Piece]:
         record = source.records[tile.name]
         if not record.is_empty:
             yield tile.core, store.get(record)[layer]
-
-
-def _whole(source: MapSource, store: TileStore, layer: str) -> np.ndarray:
-    whole = np.full(source.grid.shape, NODATA, np.uint8)
-    for core, piece in _pieces(source, store, layer):
-        whole[core] = piece
-    return whole
 
 
 def _total(source: MapSource, column: str, key: str) -> float:

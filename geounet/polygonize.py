@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Literal
 
@@ -20,6 +20,7 @@ from numpy import ndarray
 
 from geounet.features import Features
 from geounet.grid import Grid, Window
+from geounet.polygon_array import shapely_of
 from geounet.polygons.collect import Choice, Collector
 from geounet.polygons.cracks import VOID
 from geounet.polygons.lattice import SIDE, Labels, Lattice
@@ -112,9 +113,15 @@ def polygonize(
     def trace(cell: int) -> None:
         store.put(cell, tracer(cell))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(trace, range(lattice.rows * lattice.cols)))
-    yield from Collector(store, lattice, measures, options.choice, thinning.scale).features()
+    cells = range(lattice.rows * lattice.cols)
+    if len(cells) > 1:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(trace, cells))
+    else:
+        trace(0)
+    collector = Collector(store, lattice, measures, options.choice, thinning.scale)
+    for features in collector.features():
+        yield replace(features, polygon=shapely_of(features.polygon))
 
 
 def reader_of(labels: Int[ndarray, "row col"], nodata: int | None) -> Labels:

@@ -42,6 +42,9 @@ from geounet.stop import StopRequest, stop_on_signals
 from geounet.store import TileRecord
 from geounet.versions import versions
 
+Talk = tuple[Reporter, StopRequest]
+"""Who is told of progress, and whether a stop was asked for."""
+
 
 def segment(
     scene: str | Path,
@@ -81,10 +84,11 @@ def segment(
             refuse_difference(out, before, identity)
             reporter.note(f"{out}: is finished already, nothing to resume")
             return replace(finished[1], legend=prepared.model.card.classes)
-        with stop_on_signals() as stop:
-            records = _label(job, prepared, identity, reporter, stop)
+        with stop_on_signals() as stop, cluster(settings.workers, settings.scheduler) as client:
+            talk = (reporter, stop)
+            records = _label(client, job, prepared, identity, talk)
             labelled = time.monotonic()
-            results = _write(job, prepared, records, reporter)
+            results = _write(client, job, prepared, records, talk)
         if settings.overwrite:
             remove_stale(out, results.files)
         about = _about(prepared, identity, records) | {"run": _timings(records, started, labelled)}
@@ -131,20 +135,15 @@ def _with_stretch(prepared: Prepared, reporter: Reporter) -> Prepared:
 
 
 def _label(
-    job: Job,
-    prepared: Prepared,
-    identity: Mapping[str, Any],
-    reporter: Reporter,
-    stop: StopRequest,
+    client: Client, job: Job, prepared: Prepared, identity: Mapping[str, Any], talk: Talk
 ) -> dict[str, TileRecord]:
     """Label what is not done yet; returns the record of every tile of the plan."""
-    s, tiles = prepared.settings, prepared.plan.tiles
+    stop, tiles = talk[1], prepared.plan.tiles
     by_name = {tile.name: tile for tile in tiles}
-    with cluster(s.workers, s.scheduler) as client:
-        # The journal begins when there is somebody to work: a refusal leaves nothing behind.
-        found = job.begin(identity, s.resume)
-        records = {name: record for name, record in found.items() if name in by_name}
-        _run(client, job, prepared, records, reporter, stop)
+    # The journal begins when there is somebody to work: a refusal leaves nothing behind.
+    found = job.begin(identity, prepared.settings.resume)
+    records = {name: record for name, record in found.items() if name in by_name}
+    _run(client, job, prepared, records, talk)
     if stop() or len(records) < len(tiles):
         raise InterruptedJobError(
             f"{job.out}: stopped with {len(records)} of {len(tiles)} tiles done; "
@@ -159,11 +158,10 @@ def _run(
     job: Job,
     prepared: Prepared,
     records: dict[str, TileRecord],
-    reporter: Reporter,
-    stop: StopRequest,
+    talk: Talk,
 ) -> None:
     """Label the tiles that ``records`` lacks, and add theirs."""
-    tiles = prepared.plan.tiles
+    (reporter, stop), tiles = talk, prepared.plan.tiles
     by_name = {tile.name: tile for tile in tiles}
     waiting = [tile for tile in tiles if tile.name not in records]
     done = sum(_pixels(tile) for tile in tiles if tile.name in records)
@@ -192,13 +190,13 @@ def _work(job: Job, prepared: Prepared) -> Work:
 
 
 def _write(
-    job: Job, prepared: Prepared, records: Mapping[str, TileRecord], reporter: Reporter
+    client: Client, job: Job, prepared: Prepared, records: Mapping[str, TileRecord], talk: Talk
 ) -> Results:
     source = _source(prepared, records)
     settings = prepared.settings
-    reporter.note(f"writing to {job.out}")
+    talk[0].note(f"writing to {job.out}")
     rasters = write_rasters(job.out, source, job.store, settings)
-    vectors, count = write_vectors(job.out, source, job.store, settings)
+    vectors, count = write_vectors(client, job, source, settings, talk)
     table = class_table(source)
     rows, cols = source.grid.shape
     return Results(

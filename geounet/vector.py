@@ -19,8 +19,8 @@ import pyogrio
 from pyogrio import raw
 
 from geounet.errors import OutputError
+from geounet.features import Features
 from geounet.placing import folder_beside, named, place
-from geounet.polygonize import Features
 from geounet.style import vector_qml
 from geounet.vector_copies import write_copy, write_geojson
 from geounet.vector_formats import (

@@ -80,6 +80,24 @@ class VectorSettings(Frozen):
         Annotated[str, AfterValidator(_is_length)] | None,
         Field(description="simplify borders, kept shared: 10m or 1px"),
     ] = None
+    simplify_method: Annotated[
+        Literal["douglas-peucker", "visvalingam"], Field(description="how corners are ranked")
+    ] = "douglas-peucker"
+    simplify_outline: Annotated[
+        bool, Field(description="simplify and smooth borders to no data too")
+    ] = False
+    smooth: Annotated[
+        int, Field(ge=0, le=3, description="times to round corners off (Chaikin)")
+    ] = 0
+    split: Annotated[
+        bool, Field(description="cut features every 2048 pixels, for very large ones")
+    ] = False
+    max_features: Annotated[
+        int | None, Field(ge=1, description="refuse a map of more features")
+    ] = None
+    max_vertices: Annotated[
+        int | None, Field(ge=4, description="refuse a feature of more vertices")
+    ] = None
     classes: Annotated[
         tuple[str, ...], Field(description="polygons of these classes only, by name or value")
     ] = ()

@@ -20,10 +20,10 @@ from numpy import ndarray
 from pyogrio import errors, raw
 
 from geounet.arrow_stream import ArrowStream, Column, binaries, floats, integers
+from geounet.features import Features
 from geounet.grid import Grid
 from geounet.placing import named
 from geounet.polygon_array import concatenated, wkb_of
-from geounet.polygonize import Features
 from geounet.style import AnyClass, printable
 from geounet.vector_formats import LAYER, OPTIONS
 

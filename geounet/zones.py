@@ -14,9 +14,9 @@ from numpy import ndarray
 
 from geounet.aoi import read_polygons, vector_header
 from geounet.errors import InputError
+from geounet.features import Features
 from geounet.grid import Grid
 from geounet.polygon_array import shapely_of
-from geounet.polygonize import Features
 
 _WHAT = "a file of zones"
 _NAMES = ("name", "shapename")

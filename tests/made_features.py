@@ -10,8 +10,8 @@ from rasterio.features import shapes
 
 from geounet.area import HECTARE, PixelArea
 from geounet.card import LandClass
+from geounet.features import Features
 from geounet.grid import Grid
-from geounet.polygonize import Features
 from geounet.vector import VectorLayer
 
 CLASSES = (

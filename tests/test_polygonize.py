@@ -9,18 +9,16 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from pyproj import Geod, Transformer
 from rasterio.crs import CRS
 from rasterio.features import rasterize, shapes
 from scipy import ndimage
 
 from geounet.area import PixelArea
+from geounet.class_raster import present_values
+from geounet.errors import SettingsError
 from geounet.grid import Grid
-from geounet.polygonize import (
-    Features,
-    PolygonOptions,
-    polygonize,
-    present_values,
-)
+from geounet.polygonize import Features, PolygonOptions, polygonize
 from geounet.vector_settings import Amount, area_amount, length_amount
 
 TRANSFORMS = {
@@ -34,6 +32,9 @@ TRANSFORMS = {
     "mirrored": (Affine(-10, 0, 499_960, 0, -10, 5_590_020), 32633),
 }
 CLASSES = [0, 1, 2, 7, 254]
+COLUMNS = (
+    "polygon", "class_id", "n_px", "area_ha", "perimeter_m", "confidence", "confidence_min",
+)  # fmt: skip
 
 
 def grid_of(name: str, shape: tuple[int, int]) -> Grid:
@@ -57,13 +58,8 @@ def masks(draw, most: int = 40):
 def all_of(batches) -> Features:
     batches = list(batches)
     if not batches:
-        return Features(np.empty(0, object), *(np.empty(0) for _ in range(4)))
-    return Features(
-        *(
-            np.concatenate([getattr(b, name) for b in batches])
-            for name in ("polygon", "class_id", "n_px", "area_ha", "confidence")
-        )
-    )
+        return Features(np.empty(0, object), *(np.empty(0) for _ in COLUMNS[1:]))
+    return Features(*(np.concatenate([getattr(b, name) for b in batches]) for name in COLUMNS))
 
 
 def regions_of(mask: np.ndarray) -> list[tuple[int, np.ndarray]]:
@@ -88,28 +84,65 @@ def test_polygons_rasterised_are_the_mask(name, mask):
     assert np.array_equal(again, mask)
 
 
+def corners(polygons, grid: Grid) -> list:
+    """Polygons in whole pixels without the vertices on their straight borders, normalised."""
+
+    def pixels(xy):
+        cols, rows = ~grid.transform @ xy.T
+        return np.rint(np.stack([cols, rows], -1))
+
+    whole = shapely.normalize(shapely.transform(np.array(polygons, object), pixels))
+    # ^ Normalised rings start at a corner, which simplifying by nothing keeps.
+    return shapely.to_wkt(shapely.normalize(shapely.simplify(whole, 0))).tolist()
+
+
 @pytest.mark.parametrize("name", TRANSFORMS)
-@given(mask=masks())
-def test_polygons_are_gdals_polygons(name, mask):
+@given(mask=masks(), side=st.sampled_from([5, 16, 64]))
+def test_polygons_are_gdals_polygons(name, mask, side):
     grid = grid_of(name, mask.shape)
-    found = all_of(polygonize(mask, grid))
-    gdal = [
-        (int(value), shapely.normalize(shapely.geometry.shape(geometry)))
-        for geometry, value in shapes(
-            mask, mask=mask != 255, connectivity=4, transform=grid.transform
+    found = all_of(polygonize(mask, grid, side=side))
+    gdal = list(shapes(mask, mask=mask != 255, connectivity=4, transform=grid.transform))
+    theirs = corners([shapely.geometry.shape(geometry) for geometry, _ in gdal], grid)
+    values = [int(value) for _, value in gdal]
+    ours = corners(found.polygon, grid)
+    assert sorted(zip(found.class_id.tolist(), ours, strict=True)) == sorted(
+        zip(values, theirs, strict=True)
+    )
+
+
+@given(mask=masks(), sides=st.sets(st.integers(1, 50), min_size=2, max_size=2), data=st.data())
+def test_features_do_not_depend_on_the_cells_that_they_were_traced_in(mask, sides, data):
+    grid = grid_of("north-up", mask.shape)
+    confidence = data.draw(
+        hnp.arrays(np.uint8, mask.shape, elements=st.sampled_from([0, 50, 99, 100, 255]))
+    )
+    one, other = (all_of(polygonize(mask, grid, None, confidence, side)) for side in sides)
+    assert shapely.to_wkb(one.polygon).tolist() == shapely.to_wkb(other.polygon).tolist()
+    for name in COLUMNS[1:]:
+        assert np.array_equal(
+            getattr(one, name), getattr(other, name), equal_nan=name != "class_id"
         )
-    ]
-    ours = list(zip(found.class_id.tolist(), shapely.normalize(found.polygon), strict=True))
-    assert len(ours) == len(gdal)
-    key = [(v, p.bounds) for v, p in ours], [(v, p.bounds) for v, p in gdal]
-    for i, j in zip(*(sorted(range(len(k)), key=k.__getitem__) for k in key), strict=True):
-        assert ours[i][0] == gdal[j][0]
-        assert shapely.equals_exact(ours[i][1], gdal[j][1], tolerance=1e-9 * 5.6e6)
 
 
-@given(mask=masks())
-def test_features_come_in_the_order_of_their_last_pixel(mask):
-    found = all_of(polygonize(mask, grid_of("north-up", mask.shape)))
+@given(mask=masks(), side=st.sampled_from([7, 64]))
+def test_every_junction_is_a_vertex_of_all_regions_that_meet_there(mask, side):
+    grid = grid_of("north-up", mask.shape)
+    found = all_of(polygonize(mask, grid, side=side))
+    assert not len(found) or shapely.coverage_is_valid(found.polygon)
+    framed = np.full([n + 2 for n in mask.shape], -1)
+    framed[1:-1, 1:-1] = mask
+    a, b, c, d = framed[:-1, :-1], framed[:-1, 1:], framed[1:, :-1], framed[1:, 1:]
+    meets = ((a != b).astype(int) + (b != d) + (c != d) + (a != c)) >= 3
+    vertices = {tuple(xy) for xy in shapely.get_coordinates(found.polygon)}
+    for row, col in np.argwhere(meets):
+        around = framed[row : row + 2, col : col + 2]
+        if np.isin(around, CLASSES).any():
+            assert grid.transform @ (float(col), float(row)) in vertices
+
+
+@given(mask=masks(), side=st.sampled_from([6, 64]))
+def test_features_come_in_the_order_of_their_last_pixel(mask, side):
+    found = all_of(polygonize(mask, grid_of("north-up", mask.shape), side=side))
     regions = regions_of(mask)
     assert found.n_px.tolist() == [int(region.sum()) for _, region in regions]
     assert found.class_id.tolist() == [int(mask.flat[last]) for last, _ in regions]
@@ -142,10 +175,21 @@ def test_confidence_is_the_mean_over_the_pixels_that_have_one(mask, data):
         hnp.arrays(np.uint8, mask.shape, elements=st.sampled_from([0, 1, 50, 99, 100, 255]))
     )
     found = all_of(polygonize(mask, grid_of("north-up", mask.shape), None, confidence))
-    for (_, region), mean in zip(regions_of(mask), found.confidence, strict=True):
+    for k, (_, region) in enumerate(regions_of(mask)):
         scores = confidence[region & (confidence <= 100)]
-        expected = scores.mean() / 100 if scores.size else np.nan
-        assert mean == pytest.approx(expected, nan_ok=True)
+        mean, least = (scores.mean() / 100, scores.min() / 100) if scores.size else (np.nan,) * 2
+        assert found.confidence[k] == pytest.approx(mean, nan_ok=True)
+        assert found.confidence_min[k] == pytest.approx(least, nan_ok=True)
+
+
+@given(mask=masks(most=12), name=st.sampled_from(sorted(TRANSFORMS)))
+def test_the_perimeter_is_that_of_the_pixels_on_the_ellipsoid(mask, name):
+    grid = grid_of(name, mask.shape)
+    found = all_of(polygonize(mask, grid, side=16))
+    to_lonlat = Transformer.from_crs(grid.crs, 4326, always_xy=True)
+    lonlat = shapely.transform(found.polygon, lambda xy: np.stack(to_lonlat.transform(*xy.T), -1))
+    lengths = [Geod(ellps="WGS84").geometry_length(polygon) for polygon in lonlat]
+    assert found.perimeter_m == pytest.approx(np.array(lengths), rel=2e-4)
 
 
 @given(mask=masks(), least=st.integers(1, 12), keep=st.sets(st.sampled_from(CLASSES)))
@@ -168,27 +212,6 @@ def test_the_least_area_is_measured_on_the_ellipsoid():
     for text, sizes in (("500m2", [5]), ("400m2", [4, 5]), ("0.06ha", []), ("4px", [4, 5])):
         found = all_of(polygonize(mask, grid, PolygonOptions(min_area=area_amount(text))))
         assert found.n_px.tolist() == sizes
-
-
-@given(mask=masks(), tolerance=st.sampled_from([0.5, 1.0, 2.0, 5.0]))
-def test_simplified_polygons_are_valid_share_their_borders_and_keep_their_attributes(
-    mask, tolerance
-):
-    mask = np.where(mask == 255, 0, mask).astype(np.uint8)
-    grid = grid_of("north-up", mask.shape)
-    plain = all_of(polygonize(mask, grid))
-    options = PolygonOptions(simplify=Amount(tolerance, in_pixels=True))
-    found = all_of(polygonize(mask, grid, options))
-    assert shapely.is_valid(found.polygon).all()
-    assert set(shapely.get_type_id(found.polygon).tolist()) <= {3}
-    # ^ No gap and no overlap: the parts cover their union, and no more.
-    whole = shapely.union_all(found.polygon)
-    assert shapely.area(found.polygon).sum() == pytest.approx(whole.area, 1e-9)
-    assert shapely.get_num_interior_rings(shapely.get_parts(whole)).sum() == 0
-    assert found.n_px.tolist() == plain.n_px.tolist()
-    assert shapely.get_num_coordinates(found.polygon).sum() <= (
-        shapely.get_num_coordinates(shapely.segmentize(plain.polygon, 10)).sum()
-    )
 
 
 def test_simplifying_takes_the_steps_out_of_a_slanting_border():
@@ -230,8 +253,35 @@ def test_many_features_come_in_batches_in_order():
     rows, cols = np.indices((150, 140))
     mask = ((rows + cols) % 2).astype(np.uint8)
     batches = list(polygonize(mask, grid_of("north-up", mask.shape)))
-    assert [len(b) for b in batches] == [10_000, 10_000, 1_000]
+    assert [len(b) for b in batches] == [20_000, 1_000]
     assert np.array_equal(all_of(batches).class_id, mask.ravel())
+
+
+def test_too_many_features_are_refused_with_their_number():
+    mask = (np.indices((30, 40)).sum(0) % 2).astype(np.uint8)
+    grid = grid_of("north-up", mask.shape)
+    options = PolygonOptions(max_features=1199)
+    with pytest.raises(SettingsError, match=r"has 1200 features, more than --max-features 1199"):
+        next(polygonize(mask, grid, options, side=16))
+    assert len(all_of(polygonize(mask, grid, PolygonOptions(max_features=1200)))) == 1200
+
+
+def test_a_feature_that_is_too_large_is_refused_and_split_on_request():
+    mask = np.zeros((60, 60), np.uint8)
+    mask[::2, ::2] = 1
+    grid = grid_of("north-up", mask.shape)
+    for side in (16, 64):
+        with pytest.raises(SettingsError, match=r"class 0 has \d+ vertices, more than.*--split"):
+            list(polygonize(mask, grid, PolygonOptions(max_vertices=500), side=side))
+    options = PolygonOptions(max_vertices=500, split=True)
+    found = all_of(polygonize(mask, grid, options, side=16))
+    assert shapely.coverage_is_valid(found.polygon)
+    assert found.n_px[found.class_id == 0].tolist() == [
+        int((part == 0).sum())
+        for part in (
+            mask[i : i + 16, j : j + 16] for i in range(0, 60, 16) for j in range(0, 60, 16)
+        )
+    ]
 
 
 def test_labels_that_do_not_fit_the_grid_are_refused():

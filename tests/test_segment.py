@@ -149,7 +149,8 @@ class StopsAfter:
     def note(self, text): ...
 
     def start(self, what, pixels, done):
-        self.done_before = done
+        if what == "segmenting":
+            self.done_before = done
 
     def advance(self, pixels):
         import signal

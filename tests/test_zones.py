@@ -17,9 +17,9 @@ from rasterio.crs import CRS
 from geounet import zones as zones_module
 from geounet.aoi import read_aoi
 from geounet.errors import InputError
+from geounet.features import Features
 from geounet.grid import Grid
 from geounet.polygon_array import PolygonArray
-from geounet.polygonize import Features
 from geounet.vector import VectorLayer, write_features
 from geounet.zones import Zones
 from tests.made_features import CLASSES, UTM, features_of, part_of

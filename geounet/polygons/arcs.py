@@ -28,6 +28,26 @@ SIDE = 64
 """Pixels along which the length of a pixel's edge is taken as constant."""
 
 
+class Ground(NamedTuple):
+    """What arcs are traced on: of one cell.
+
+    Attributes:
+        framed: labels with a frame of one pixel.
+        regions_of: the region of each pixel.
+        lengths: of a crack along a row and along a column, for blocks of SIDE pixels; -1 unknown.
+        phase: the cell's first (row, col) in its block.
+        split: True if regions end at the edge of the cell.
+        index: of each vertex: its node, -1 before a walk has turned there, -2 after.
+    """
+
+    framed: ndarray
+    regions_of: ndarray
+    lengths: ndarray
+    phase: tuple[int, int]
+    split: bool
+    index: ndarray
+
+
 class Nodes(NamedTuple):
     """Where arcs end: (row, col) of each node, and the directed arc that leaves it by heading.
 
@@ -90,14 +110,14 @@ def _count(framed, split):
 
 
 @compiled
-def _number_nodes(framed, split, index, nodes):
-    h, w = index.shape[0] - 1, index.shape[1] - 1
+def _number_nodes(ground, nodes):
+    h, w = ground.regions_of.shape
     n = 0
     for i in range(h + 1):
         for j in range(w + 1):
-            bits = cracks_at(framed, i, j, split)
+            bits = cracks_at(ground.framed, i, j, ground.split)
             if bits and is_node(bits, i, j, h, w):
-                index[i, j] = n
+                ground.index[i, j] = n
                 nodes.row[n], nodes.col[n] = i, j
                 n += 1
     return n
@@ -127,105 +147,104 @@ def _room(n_nodes, n_arcs, n_vertices):
 
 
 @compiled
-def _side(framed, regions_of, i, j):
+def _side(ground, i, j):
     """The region of framed pixel (i, j), and whether it is one without a polygon."""
-    label = framed[i, j]
-    void = label == VOID or label == OUTSIDE
-    if void or i < 1 or j < 1 or i > regions_of.shape[0] or j > regions_of.shape[1]:
+    label, (h, w) = ground.framed[i, j], ground.regions_of.shape
+    void = label in (VOID, OUTSIDE)
+    if void or i < 1 or j < 1 or i > h or j > w:
         return NO_REGION, void
-    return regions_of[i - 1, j - 1], void
+    return ground.regions_of[i - 1, j - 1], void
 
 
 @compiled
-def _begin(framed, regions_of, arcs, k, i, j, heading):
+def _begin(ground, arcs, k, start, heading):
     """Write what the first crack of arc ``k`` tells: the regions on its sides."""
-    arcs.leaves[k] = heading
+    i, j = start
     back = (heading + 1) % 4
     # ^ The pixel on the right of a crack is on the left of one that turns right from its start.
-    left, no_left = _side(framed, regions_of, i + LEFT_ROW[heading], j + LEFT_COL[heading])
-    right, no_right = _side(framed, regions_of, i + LEFT_ROW[back], j + LEFT_COL[back])
-    arcs.left[k], arcs.right[k] = left, right
+    left, no_left = _side(ground, i + LEFT_ROW[heading], j + LEFT_COL[heading])
+    right, no_right = _side(ground, i + LEFT_ROW[back], j + LEFT_COL[back])
+    arcs.leaves[k], arcs.left[k], arcs.right[k] = heading, left, right
     arcs.outline[k] = no_left or no_right
 
 
 @compiled
-def _walk(framed, split, lengths, index, arcs, k, start, phase):
+def _crack_length(ground, i, j, heading):
+    row, col = i + ground.phase[0], j + ground.phase[1]
+    if STEP_ROW[heading]:
+        return ground.lengths[1, (row - (heading == 0)) // SIDE, col // SIDE]
+    return ground.lengths[0, row // SIDE, (col - (heading == 3)) // SIDE]
+
+
+@compiled
+def _walk(ground, arcs, k, start):
     """Follow arc ``k`` from ``start``, (row, col), to the next node, or around to ``start``."""
-    h, w = framed.shape[0] - 2, framed.shape[1] - 2
     i, j = start
     at, heading = arcs.at[k], arcs.leaves[k]
     arcs.row[at], arcs.col[at] = i, j
     at += 1
     area = length = 0
     while True:
-        down = STEP_ROW[heading]
-        if down:
-            edge = lengths[1, (min(i, i + down) + phase[0]) // SIDE, (j + phase[1]) // SIDE]
-        else:
-            west = min(j, j + STEP_COL[heading])
-            edge = lengths[0, (i + phase[0]) // SIDE, (west + phase[1]) // SIDE]
+        edge = _crack_length(ground, i, j, heading)
         length = -1 if edge < 0 or length < 0 else length + edge
-        area += down * j
-        i, j = i + down, j + STEP_COL[heading]
-        if index[i, j] >= 0:
+        area += STEP_ROW[heading] * j
+        i, j = i + STEP_ROW[heading], j + STEP_COL[heading]
+        if ground.index[i, j] >= 0:
             break
-        bits = cracks_at(framed, i, j, split)
+        bits = cracks_at(ground.framed, i, j, ground.split)
         if not bits >> heading & 1:
-            index[i, j] = -2
+            ground.index[i, j] = -2
             arcs.row[at], arcs.col[at] = i, j
             at += 1
             heading = (heading + 1) % 4 if bits >> ((heading + 1) % 4) & 1 else (heading + 3) % 4
     arcs.row[at], arcs.col[at] = i, j
     arcs.at[k + 1] = at + 1
-    arcs.end[k], arcs.arrives[k] = index[i, j], heading
+    arcs.end[k], arcs.arrives[k] = ground.index[i, j], heading
     arcs.area[k], arcs.length[k] = area, length
 
 
 @compiled
-def _trace_from(framed, regions_of, split, measured, index, nodes, arcs, k, node, heading):
-    i, j = nodes.row[node], nodes.col[node]
+def _trace_from(ground, nodes, arcs, k, node, heading):
+    start = (nodes.row[node], nodes.col[node])
     arcs.start[k] = node
-    _begin(framed, regions_of, arcs, k, i, j, heading)
-    _walk(framed, split, measured[0], index, arcs, k, (i, j), measured[1])
+    _begin(ground, arcs, k, start, heading)
+    _walk(ground, arcs, k, start)
     nodes.leaving[node, heading] = 2 * k
     nodes.leaving[arcs.end[k], (arcs.arrives[k] + 2) % 4] = 2 * k + 1
 
 
 @compiled
-def trace_arcs(framed, regions_of, measured, split):
-    """The arcs of a cell and their nodes.
-
-    Args:
-        framed: labels with a frame of one pixel.
-        regions_of: the region of each pixel.
-        measured: lengths of a crack along a row and along a column, for blocks of SIDE pixels, -1
-            unknown; and the cell's first (row, col) in its block.
-        split: True if regions end at the edge of the cell.
-    """
-    h, w = regions_of.shape
-    n_nodes, n_loops, ends, cracks = _count(framed, split)
-    n_arcs = (ends + 1) // 2 + n_loops
-    nodes, arcs = _room(n_nodes + n_loops, n_arcs, cracks + n_arcs)
-    index = np.full((h + 1, w + 1), -1, np.int32)
-    n_nodes = _number_nodes(framed, split, index, nodes)
+def _trace_between(ground, nodes, arcs, n_nodes):
+    """Trace the arcs between nodes; returns how many there are."""
+    h, w = ground.regions_of.shape
     k = 0
     for node in range(n_nodes):
         i, j = nodes.row[node], nodes.col[node]
-        here = inside_cell(cracks_at(framed, i, j, split), i, j, h, w)
+        here = inside_cell(cracks_at(ground.framed, i, j, ground.split), i, j, h, w)
         for heading in range(4):
             if here >> heading & 1 and nodes.leaving[node, heading] < 0:
-                _trace_from(
-                    framed, regions_of, split, measured, index, nodes, arcs, k, node, heading
-                )
+                _trace_from(ground, nodes, arcs, k, node, heading)
                 k += 1
+    return k
+
+
+@compiled
+def trace_arcs(ground: Ground):
+    """The nodes of a cell, and the arcs between them and around islands."""
+    h, w = ground.regions_of.shape
+    n_nodes, n_loops, ends, cracks = _count(ground.framed, ground.split)
+    n_arcs = (ends + 1) // 2 + n_loops
+    nodes, arcs = _room(n_nodes + n_loops, n_arcs, cracks + n_arcs)
+    n_nodes = _number_nodes(ground, nodes)
+    k = _trace_between(ground, nodes, arcs, n_nodes)
     for i in range(h):
         for j in range(w):
-            if index[i, j] == -1 and cracks_at(framed, i, j, split) == EAST | SOUTH:
-                index[i, j] = n_nodes
+            if ground.index[i, j] != -1:
+                continue
+            if cracks_at(ground.framed, i, j, ground.split) == EAST | SOUTH:
+                ground.index[i, j] = n_nodes
                 nodes.row[n_nodes], nodes.col[n_nodes] = i, j
-                _trace_from(
-                    framed, regions_of, split, measured, index, nodes, arcs, k, n_nodes, 1
-                )
+                _trace_from(ground, nodes, arcs, k, n_nodes, 1)
                 n_nodes += 1
                 k += 1
     return _used(nodes, arcs, n_nodes, k)

@@ -11,10 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from geounet.polygons.arcs import SIDE, Arcs, lengths_of, trace_arcs
-from geounet.polygons.lines import Lines, Outlines, draw_lines, find_lines
+from geounet.polygons.arcs import SIDE, Arcs, Ground, lengths_of, trace_arcs
+from geounet.polygons.lines import Chains, Lines, Rings, draw_lines, find_lines
 from geounet.polygons.regions import Pixels, Regions, find_regions, mark_open
 from geounet.polygons.thin import Thinning, thin
+
+Place = tuple[tuple[int, int], int]
+"""A cell's first (row, col) in the scene, and the units in a pixel."""
 
 
 class Sums(NamedTuple):
@@ -36,11 +39,18 @@ class Sums(NamedTuple):
     vertices: ndarray
 
 
-class Traced(NamedTuple):
-    """Some regions of a cell: their sums and their lines."""
+class Finished(NamedTuple):
+    """Whole regions of a cell, by last pixel."""
 
     sums: Sums
-    outlines: Outlines
+    rings: Rings
+
+
+class Open(NamedTuple):
+    """Parts of regions that go on in other cells."""
+
+    sums: Sums
+    chains: Chains
 
 
 class Edges(NamedTuple):
@@ -56,14 +66,14 @@ class Cell(NamedTuple):
     """A traced cell.
 
     Attributes:
-        finished: whole regions, by last pixel; each one's shell comes before its holes.
-        open: parts of regions that go on in other cells; their lines are chains and rings.
+        finished: its whole regions.
+        open: its parts of others.
         edges: where the open parts meet the neighbours.
         held: arcs that were left less simplified, so that no two borders cross.
     """
 
-    finished: Traced
-    open: Traced
+    finished: Finished
+    open: Open
     edges: Edges
     held: int
 
@@ -80,7 +90,10 @@ def trace_cell(
     if not thinning.split:
         mark_open(pixels.framed, regions)
     phase = (corner[0] % SIDE, corner[1] % SIDE)
-    nodes, arcs = trace_arcs(pixels.framed, regions.of, (lengths, phase), thinning.split)
+    h, w = regions.of.shape
+    index = np.full((h + 1, w + 1), -1, np.int32)
+    ground = Ground(pixels.framed, regions.of, lengths, phase, thinning.split, index)
+    nodes, arcs = trace_arcs(ground)
     lines = find_lines(pixels.framed, regions, nodes, arcs, thinning.split)
     sums = _sums(regions, arcs, corner, scene_cols)
     arcs, held = thin(arcs, nodes, regions.of.shape, thinning)
@@ -88,8 +101,8 @@ def trace_cell(
     whole, parts = by_last[~regions.open[by_last]], np.flatnonzero(regions.open)
     place = (corner, thinning.scale)
     return Cell(
-        _traced(whole, sums, (lines, arcs), place, last=False),
-        _traced(parts, sums, (lines, arcs), place, last=True),
+        _finished(whole, sums, (lines, arcs), place),
+        _open(parts, sums, (lines, arcs), place),
         _edges(pixels.framed, regions, parts),
         held,
     )
@@ -115,28 +128,36 @@ def _sums(regions: Regions, arcs: Arcs, corner: tuple[int, int], scene_cols: int
     )
 
 
-def _traced(
-    which: ndarray,
-    sums: Sums,
-    drawing: tuple[Lines, Arcs],
-    place: tuple[tuple[int, int], int],
-    *,
-    last: bool,
-) -> Traced:
-    """The regions ``which``, in that order, with their lines: shells first."""
-    (lines, arcs), (corner, scale) = drawing, place
-    rank = np.full(sums.label.size, -1, np.int64)
+def _finished(which: ndarray, sums: Sums, drawing: tuple[Lines, Arcs], place: Place) -> Finished:
+    order, of = _lines_of(which, sums.label.size, drawing[0])
+    at, xy, _, _ = draw_lines(*drawing, order, *place, False)
+    return Finished(_with_vertices(sums, which, at, of), Rings(of, at, xy))
+
+
+def _open(which: ndarray, sums: Sums, drawing: tuple[Lines, Arcs], place: Place) -> Open:
+    (lines, _), (corner, scale) = drawing, place
+    order, of = _lines_of(which, sums.label.size, lines)
+    at, xy, leaves, arrives = draw_lines(*drawing, order, *place, True)
+    # A chain's columns count from the cell's edge: by its rows, the cell's own column is added.
+    rows = (xy[at[1:] - 1, 1] - xy[at[:-1], 1]).astype(np.int64) // scale
+    area = lines.area[order] + corner[1] * rows
+    chains = Chains(of, at, xy, leaves, arrives, area, lines.joint[order])
+    return Open(_with_vertices(sums, which, at, of), chains)
+
+
+def _lines_of(which: ndarray, regions: int, lines: Lines) -> tuple[ndarray, ndarray]:
+    """The lines of the regions ``which``, shells first, and the offsets of each one's."""
+    rank = np.full(regions, -1, np.int64)
     rank[which] = np.arange(which.size)
     ours = np.flatnonzero(rank[lines.region] >= 0)
     order = ours[np.lexsort((lines.area[ours] >= 0, rank[lines.region[ours]]))]
-    at, xy, leaves, arrives = draw_lines(lines, arcs, order, corner, scale, last)
-    of = np.concatenate([[0], np.cumsum(np.bincount(rank[lines.region[order]], minlength=which.size))])
-    # A chain's columns count from the cell's edge: by its rows, the cell's own column is added.
-    rows = xy[at[1:] - 1, 1] - xy[at[:-1], 1] if last else np.zeros(order.size, np.int32)
-    area = lines.area[order] + corner[1] * (rows.astype(np.int64) // scale)
-    outlines = Outlines(of, at, xy, leaves, arrives, area, lines.joint[order])
+    counts = np.bincount(rank[lines.region[order]], minlength=which.size)
+    return order, np.concatenate([[0], np.cumsum(counts)])
+
+
+def _with_vertices(sums: Sums, which: ndarray, at: ndarray, of: ndarray) -> Sums:
     chosen = Sums(*(column[which] for column in sums))
-    return Traced(chosen._replace(vertices=at[of[1:]] - at[of[:-1]]), outlines)
+    return chosen._replace(vertices=at[of[1:]] - at[of[:-1]])
 
 
 def _edges(framed: ndarray, regions: Regions, parts: ndarray) -> Edges:

@@ -15,11 +15,12 @@ from numpy import ndarray
 from geounet.area import HECTARE
 from geounet.errors import SettingsError
 from geounet.features import Features
+from geounet.polygon_array import PolygonArray
 from geounet.polygons.cell import Sums
 from geounet.polygons.emit import polygons_of
 from geounet.polygons.join import Joiner, Part, Whole, rings_of
 from geounet.polygons.lattice import Lattice
-from geounet.polygons.lines import Outlines
+from geounet.polygons.lines import Rings, select, together
 from geounet.polygons.measures import Measures
 from geounet.polygons.store import CellStore
 from geounet.vector_settings import Amount
@@ -123,20 +124,23 @@ class Collector:
         order = np.argsort(sums.last, kind="stable")
         for start in range(0, order.size, BATCH):
             part = order[start : start + BATCH]
-            polygon = np.empty(part.size, object)
-            for n in np.unique(source[part]).tolist():
-                ours = np.flatnonzero(source[part] == n)
-                regions = region[part[ours]]
-                rings = (
-                    self.store.finished(cells[n], regions)
-                    if n < len(cells)
-                    else self._joined(whole, regions)
-                )
-                transform = self.measures.grid.transform
-                polygon[ours] = polygons_of(rings, transform, self.scale)
-            yield self._features(polygon, Sums(*(column[part] for column in sums)))
+            rings = self._rings(cells, whole, source[part], region[part])
+            polygons = polygons_of(rings, self.measures.grid.transform, self.scale)
+            yield self._features(polygons, Sums(*(column[part] for column in sums)))
 
-    def _joined(self, whole: Whole, regions: ndarray) -> Outlines:
+    def _rings(self, cells: range, whole: Whole, source: ndarray, region: ndarray) -> Rings:
+        """The rings of some regions, each of a cell (``source``) or of several, the last source."""
+        found, places = [], []
+        for n in np.unique(source).tolist():
+            ours = np.flatnonzero(source == n)
+            places.append(ours)
+            if n < len(cells):
+                found.append(self.store.finished(cells[n], region[ours]))
+            else:
+                found.append(self._joined(whole, region[ours]))
+        return select(together(found), np.argsort(np.concatenate(places)))
+
+    def _joined(self, whole: Whole, regions: ndarray) -> Rings:
         """The rings of some complete regions that lie in several cells."""
         rank = np.full(whole.sums.label.size, -1, np.int64)
         rank[regions] = np.arange(regions.size)
@@ -147,7 +151,7 @@ class Collector:
             lines = self.store.open(cell, whole.part[parts])
             found.append(lines)
             groups.append(np.repeat(rank[whole.group[parts]], np.diff(lines.of)))
-        return rings_of(regions.size, _together(found), np.concatenate(groups))
+        return rings_of(regions.size, together(found), np.concatenate(groups))
 
     def _refuse_large(self, sums: Sums) -> None:
         most = self.choice.max_vertices
@@ -158,7 +162,7 @@ class Collector:
                 f"give --split, which cuts features every {self.lattice.side} pixels"
             )
 
-    def _features(self, polygon: ndarray, sums: Sums) -> Features:
+    def _features(self, polygon: PolygonArray, sums: Sums) -> Features:
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = sums.score / (100.0 * sums.scored)
         return Features(
@@ -170,10 +174,3 @@ class Collector:
             mean,
             np.where(sums.scored > 0, sums.least / 100.0, np.nan),
         )
-
-
-def _together(lines: list[Outlines]) -> Outlines:
-    """The lines of several cells as one table; which region has which is not kept."""
-    sizes = np.concatenate([np.diff(one.at) for one in lines])
-    columns = [np.concatenate(column) for column in zip(*(one[2:] for one in lines), strict=True)]
-    return Outlines(np.empty(0, np.int64), np.concatenate([[0], np.cumsum(sizes)]), *columns)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
-import shapely
 from affine import Affine
-from numpy import ndarray
 
+from geounet.polygon_array import PolygonArray
 from geounet.polygons.compiled import compiled
-from geounet.polygons.lines import Outlines, reordered
+from geounet.polygons.lines import Rings, reordered
 
 
-def polygons_of(outlines: Outlines, transform: Affine, scale: int) -> ndarray:
-    """Shapely polygons: shells counter-clockwise, each ring from its smallest (x, y).
+def polygons_of(rings: Rings, transform: Affine, scale: int) -> PolygonArray:
+    """Polygons: shells counter-clockwise, each ring from its smallest (x, y).
 
     Args:
-        outlines: rings, of each region its shell and then its holes.
+        rings: of each region its shell and then its holes.
         transform: (col, row) → CRS coordinates.
         scale: units of the vertices in a pixel.
     """
     t = transform
     numbers = np.array([t.a, t.b, t.c, t.d, t.e, t.f])
-    at, of = outlines.at, outlines.of
-    xy, starts = _on_earth(at, outlines.xy, numbers, float(scale))
+    at, of = rings.at, rings.of
+    xy, starts = _on_earth(at, rings.xy, numbers, float(scale))
     ring_at = at + np.arange(at.size)
     # ^ Each ring has its first vertex once more at its end.
     if (np.diff(of) > 2).any():
@@ -32,7 +31,7 @@ def polygons_of(outlines: Outlines, transform: Affine, scale: int) -> ndarray:
         order = np.lexsort((starts[:, 1], starts[:, 0], hole, region))
         if (order != np.arange(order.size)).any():
             ring_at, xy = reordered(ring_at, xy, order)
-    return shapely.from_ragged_array(shapely.GeometryType.POLYGON, xy, (ring_at, of))
+    return PolygonArray(xy, ring_at, of)
 
 
 @compiled

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from geounet.polygons.cell import Edges, Sums
 from geounet.polygons.compiled import compiled
-from geounet.polygons.lines import Outlines, reordered
+from geounet.polygons.lines import Chains, Rings, reordered
 
 
 class Part(NamedTuple):
@@ -210,7 +210,7 @@ def _append(xy, v, start, lines, k):
 
 
 @compiled
-def link_chains(of, lines: Outlines, by_start):
+def link_chains(of, lines: Chains, by_start):
     """Rings of chains.
 
     Args:
@@ -256,20 +256,17 @@ def _closed(xy, start, stop, joint):
     return stop - 1
 
 
-def rings_of(regions: int, lines: Outlines, group: ndarray) -> Outlines:
+def rings_of(regions: int, chains: Chains, group: ndarray) -> Rings:
     """The rings of complete regions, shells first.
 
     Args:
         regions: how many there are.
-        lines: their chains, of all parts.
+        chains: of all their parts.
         group: the region of each chain.
     """
-    starts = lines.xy[lines.at[:-1]]
+    starts = chains.xy[chains.at[:-1]]
     by_start = np.lexsort((starts[:, 1], starts[:, 0], group))
-    of, at, xy, area = link_chains(group, lines, by_start)
-    order = np.lexsort((area >= 0, of))
-    at, xy = reordered(at, xy, order)
+    of, at, xy, area = link_chains(group, chains, by_start)
+    at, xy = reordered(at, xy, np.lexsort((area >= 0, of)))
     counts = np.bincount(of, minlength=regions)
-    none = np.empty(0, np.int8)
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    return Outlines(offsets, at, xy, none, none, area[order], none.astype(bool))
+    return Rings(np.concatenate([[0], np.cumsum(counts)]), at, xy)

@@ -22,7 +22,7 @@ Confidence = Callable[[Window], UInt8[ndarray, "row col"]]
 
 @dataclass(frozen=True)
 class Lattice:
-    """Cells of ``side`` pixels, a multiple of 64, over a scene of ``shape``; numbered row by row."""
+    """Cells of ``side`` pixels over a scene of ``shape``, numbered row by row."""
 
     shape: tuple[int, int]
     side: int = SIDE
@@ -51,9 +51,7 @@ class Lattice:
         return range(row * self.cols, (row + 1) * self.cols)
 
 
-def read_framed(
-    read: Labels, shape: tuple[int, int], window: Window
-) -> Int32[ndarray, "row col"]:
+def read_framed(read: Labels, shape: tuple[int, int], window: Window) -> Int32[ndarray, "row col"]:
     """A window with a frame of one pixel around it; OUTSIDE beyond a scene of ``shape``."""
     wanted = [(s.start - 1, s.stop + 1) for s in window]
     rows, cols = (

@@ -10,7 +10,8 @@ edge where their region goes on.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy import ndarray
@@ -161,12 +162,24 @@ def find_lines(framed, regions: Regions, nodes: Nodes, arcs: Arcs, split):
     return lines
 
 
-class Outlines(NamedTuple):
-    """The lines of some regions, in vertices: those of region k are ``of[k]`` to ``of[k + 1]``.
+class Rings(NamedTuple):
+    """The rings of some regions, in vertices: those of region k are ``of[k]`` to ``of[k + 1]``.
 
-    ``xy[at[n]:at[n + 1]]`` are the vertices of line n, (col, row) of the scene in units of a pixel
-    divided by the scale; a finished region's rings do not repeat their first. ``leaves`` and ``arrives`` are the
-    headings of the first and the last crack.
+    ``xy[at[n]:at[n + 1]]`` are the vertices of ring n, (col, row) of the scene in units of a pixel
+    divided by the scale; the first is not repeated. Each region's shell comes before its holes.
+    """
+
+    of: ndarray
+    at: ndarray
+    xy: ndarray
+
+
+class Chains(NamedTuple):
+    """The lines of some open regions, as in `Rings`, but with both ends.
+
+    ``leaves`` and ``arrives`` are the headings of the first and the last crack; ``area`` and
+    ``joint`` are as in `Lines`, but columns count from the scene's edge. A ring has its first
+    vertex again at its end.
     """
 
     of: ndarray
@@ -176,6 +189,9 @@ class Outlines(NamedTuple):
     arrives: ndarray
     area: ndarray
     joint: ndarray
+
+
+Table = TypeVar("Table", Rings, Chains)
 
 
 def reordered(at: ndarray, rows: ndarray, order: ndarray) -> tuple[ndarray, ndarray]:
@@ -189,13 +205,21 @@ def reordered(at: ndarray, rows: ndarray, order: ndarray) -> tuple[ndarray, ndar
     return new, rows[np.repeat(at[order] - new[:-1], lengths) + np.arange(new[-1])]
 
 
-def select(outlines: Outlines, regions: ndarray) -> Outlines:
+def select(lines: Table, regions: ndarray) -> Table:
     """The lines of some regions, in the order given."""
-    of, index = reordered(outlines.of, np.arange(outlines.of[-1]), regions)
-    at, xy = reordered(outlines.at, outlines.xy, index)
-    # A finished region's outlines have no columns but those that draw them.
-    rest = (column[index] if column.size else column for column in outlines[3:])
-    return Outlines(of, at, xy, *rest)
+    of, index = reordered(lines.of, np.arange(lines.of[-1]), regions)
+    at, xy = reordered(lines.at, lines.xy, index)
+    return type(lines)(of, at, xy, *(column[index] for column in lines[3:]))
+
+
+def together(tables: Sequence[Table]) -> Table:
+    """The regions of several tables, one after another."""
+    of, at = (
+        np.concatenate([[0], np.cumsum(np.concatenate([np.diff(one[k]) for one in tables]))])
+        for k in range(2)
+    )
+    columns = zip(*(one[2:] for one in tables), strict=True)
+    return type(tables[0])(of, at, *(np.concatenate(column) for column in columns))
 
 
 @compiled

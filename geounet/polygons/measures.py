@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import floor, log2
 
 import numpy as np
 import pyproj
 from jaxtyping import Float, Int64
 from numpy import ndarray
+from rasterio.crs import CRS
 
 from geounet.area import PixelArea
 from geounet.grid import Grid, Window
 from geounet.polygons.arcs import SIDE
 
 _BITS = 60
-_SAMPLES = 9
+_SAMPLES = 3
 _LENGTH_UNITS = 2.0**14
 
 
@@ -63,10 +64,10 @@ class Measures:
         return np.where(units < 0, np.nan, units / self.area_units)
 
     def lengths(self, window: Window) -> Int64[ndarray, "2 row col"]:
-        """Of a pixel's step along a row and along a column, for blocks of SIDE pixels; -1 unknown.
+        """Of a pixel's step along a row and down a column, for blocks of SIDE pixels; -1 unknown.
 
-        Blocks start at multiples of SIDE in the scene, and reach the window's last vertices, one row
-        and column beyond its pixels.
+        Blocks start at multiples of SIDE in the scene, and reach the window's last vertices, one
+        row and column beyond its pixels.
         """
         (row, half_row), (col, half_col) = (
             _blocks(s, n) for s, n in zip(window, self.grid.shape, strict=True)
@@ -81,34 +82,30 @@ class Measures:
         return np.where(units < 0, np.nan, units / _LENGTH_UNITS)
 
     def _steps(self, row: ndarray, col: ndarray, half: tuple) -> ndarray:
-        """Metres of a pixel's step about each place, measured from ``-half`` to ``+half`` of it."""
+        """Metres of a pixel's step, measured from ``half`` before a place to as much after it."""
         lon, lat = zip(
             *(self._lonlat(row + sign * half[0], col + sign * half[1]) for sign in (-1, 1)),
             strict=True,
         )
         known = np.isfinite(lon[0] + lon[1] + lat[0] + lat[1])
         ends = [np.where(known, v, 0.0) for v in (lon[0], lat[0], lon[1], lat[1])]
-        metres = self._geod.inv(*ends)[2] / (2 * (half[0] + half[1]))
+        geod, _ = _reference(self.grid.crs)
+        metres = geod.inv(*ends)[2] / (2 * (half[0] + half[1]))
         return np.where(known, metres, np.nan)
 
     def _lonlat(self, row: ndarray, col: ndarray) -> tuple[ndarray, ndarray]:
         t = self.grid.transform
         x, y = t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f
-        lon, lat = (np.asarray(v) for v in self._to_lonlat.transform(x, y))
+        lon, lat = (np.asarray(v) for v in _reference(self.grid.crs)[1].transform(x, y))
         beyond = np.abs(lat) > 90
         return np.where(beyond, np.nan, lon), np.where(beyond, np.nan, lat)
 
-    @cached_property
-    def _crs(self) -> pyproj.CRS:
-        return pyproj.CRS.from_wkt(self.grid.crs.to_wkt(version="WKT2_2019"))
 
-    @cached_property
-    def _geod(self) -> pyproj.Geod:
-        return self._crs.get_geod()
-
-    @cached_property
-    def _to_lonlat(self) -> pyproj.Transformer:
-        return pyproj.Transformer.from_crs(self._crs, self._crs.geodetic_crs, always_xy=True)
+@lru_cache(maxsize=8)
+def _reference(crs: CRS) -> tuple[pyproj.Geod, pyproj.Transformer]:
+    """The ellipsoid of a CRS, and the way from the CRS to longitude and latitude on it."""
+    full = pyproj.CRS.from_wkt(crs.to_wkt(version="WKT2_2019"))
+    return full.get_geod(), pyproj.Transformer.from_crs(full, full.geodetic_crs, always_xy=True)
 
 
 def _blocks(span: slice, length: int) -> tuple[ndarray, ndarray]:

@@ -106,7 +106,5 @@ def _rank_by_area(rank, row, col, first, last):
         after[a - first], before[c - first] = c, a
         for n in (a, c):
             if first < n < last:
-                current[n - first] = _triangle(
-                    row, col, before[n - first], n, after[n - first]
-                )
+                current[n - first] = _triangle(row, col, before[n - first], n, after[n - first])
                 heappush(heap, (current[n - first], n))

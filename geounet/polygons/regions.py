@@ -64,7 +64,7 @@ def _provisional(framed, of, parent):
     for i in range(h):
         for j in range(w):
             label = framed[i + 1, j + 1]
-            if label == VOID or label == OUTSIDE:
+            if label in (VOID, OUTSIDE):
                 of[i, j] = NO_REGION
                 continue
             left = j > 0 and framed[i + 1, j] == label

@@ -1,4 +1,4 @@
-"""Where traced cells wait until their features are written: in memory, or on disk (cell_files.py)."""
+"""Where traced cells wait until their features are written: in memory, or in cell_files.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from numpy import ndarray
 
 from geounet.polygons.cell import Cell, Edges, Sums
-from geounet.polygons.lines import Outlines, select
+from geounet.polygons.lines import Chains, Rings, select
 
 
 class Head(NamedTuple):
@@ -27,10 +27,10 @@ class CellStore(Protocol):
     def head(self, number: int) -> Head:
         """Sums and edges of a cell."""
 
-    def finished(self, number: int, regions: ndarray) -> Outlines:
+    def finished(self, number: int, regions: ndarray) -> Rings:
         """The rings of some finished regions of a cell."""
 
-    def open(self, number: int, regions: ndarray) -> Outlines:
+    def open(self, number: int, regions: ndarray) -> Chains:
         """The chains of some open regions of a cell."""
 
 
@@ -49,10 +49,10 @@ class Memory:
         cell = self._cells[number]
         return Head(cell.finished.sums, cell.open.sums, cell.edges)
 
-    def finished(self, number: int, regions: ndarray) -> Outlines:
+    def finished(self, number: int, regions: ndarray) -> Rings:
         """The rings of some finished regions of a cell."""
-        return select(self._cells[number].finished.outlines, regions)
+        return select(self._cells[number].finished.rings, regions)
 
-    def open(self, number: int, regions: ndarray) -> Outlines:
+    def open(self, number: int, regions: ndarray) -> Chains:
         """The chains of some open regions of a cell."""
-        return select(self._cells[number].open.outlines, regions)
+        return select(self._cells[number].open.chains, regions)

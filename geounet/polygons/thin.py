@@ -6,12 +6,13 @@ only, that moves nothing past anything else if no other vertex lies in the close
 what came in through the chord a-c would have to end inside, or leave by way of a vertex inside.
 Coordinates are whole numbers, so the test is exact.
 
-- Simplifying ranks vertices by Douglas and Peucker (1973) or Visvalingam and Whyatt (1993), and takes
-  those under the tolerance out, the least first.
-- Smoothing by Chaikin (1974) puts vertices at a quarter and three quarters of each edge, which changes
-  nothing, and takes the corners between them out.
+- Simplifying ranks vertices by Douglas and Peucker (1973) or Visvalingam and Whyatt (1993), and
+  takes those under the tolerance out, the least first.
+- Smoothing by Chaikin (1974) puts vertices at a quarter and three quarters of each edge, which
+  changes nothing, and takes the corners between them out.
 
-A vertex that may not go stays. The ends of a straight arc have no second straight arc between them,
+A vertex that may not go stays; what was taken out beside it lies within twice the tolerance then.
+The ends of a straight arc have no second straight arc between them,
 nor do they both lie on one edge of the cell, where the next cell might have another: so no ring
 loses its area.
 """
@@ -19,7 +20,7 @@ loses its area.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy import ndarray
@@ -57,9 +58,7 @@ class Thinning:
         return 4**self.smooth
 
 
-def thin(
-    arcs: Arcs, nodes: Nodes, shape: tuple[int, int], thinning: Thinning
-) -> tuple[Arcs, int]:
+def thin(arcs: Arcs, nodes: Nodes, shape: tuple[int, int], thinning: Thinning) -> tuple[Arcs, int]:
     """Simplify and smooth the arcs of a cell of ``shape``.
 
     Returns:
@@ -75,7 +74,9 @@ def thin(
         power = 2 if thinning.method == "visvalingam" else 1
         rank[np.repeat(fixed, np.diff(arcs.at))] = np.inf
         chosen = np.flatnonzero(rank <= thinning.tolerance**power)
-        arcs = _without(arcs, nodes, chosen[np.argsort(rank[chosen], kind="stable")], held, shape)
+        arcs = _without(
+            arcs, nodes, chosen[np.argsort(rank[chosen], kind="stable")], held, shape, 1
+        )
     for done in range(thinning.smooth):
         at, row, col, corner = _with_quarters(arcs.at, arcs.row, arcs.col, fixed)
         arcs = arcs._replace(at=at, row=row, col=col)
@@ -84,12 +85,7 @@ def thin(
 
 
 def _without(
-    arcs: Arcs,
-    nodes: Nodes,
-    chosen: ndarray,
-    held: ndarray,
-    shape: tuple[int, int],
-    scale: int = 1,
+    arcs: Arcs, nodes: Nodes, chosen: ndarray, held: ndarray, shape: tuple[int, int], scale: int
 ) -> Arcs:
     """The arcs without the vertices ``chosen``, in that order, but for those that may not go."""
     low, high = np.minimum(arcs.start, arcs.end), np.maximum(arcs.start, arcs.end)
@@ -99,15 +95,49 @@ def _without(
         (side[arcs.start] == side[arcs.end]) & np.isin(side[arcs.start], (0, length))
         for side, length in sides
     ]
-    bent = on_edge[0] | on_edge[1]
-    buckets = (shape[0] // _BUCKET + 1, shape[1] // _BUCKET + 1)
-    ends = (arcs.start == arcs.end, pair.astype(np.int64), bent)
-    gone = take_out(arcs.at, arcs.row, arcs.col, chosen, ends, buckets, _BUCKET * scale)
+    n = arcs.start.size
+    ends = Ends(
+        arcs.start == arcs.end, pair, on_edge[0] | on_edge[1], np.diff(arcs.at), np.zeros(n, int)
+    )
+    gone = np.zeros(arcs.row.size, bool)
+    net = Net(
+        arcs.row.astype(np.int64),
+        arcs.col.astype(np.int64),
+        gone,
+        np.full((shape[0] // _BUCKET + 1, shape[1] // _BUCKET + 1), -1, np.int32),
+        np.empty(arcs.row.size, np.int32),
+        _BUCKET * scale,
+    )
+    take_out(arcs.at, net, ends, chosen)
     arc_of = np.repeat(np.arange(arcs.start.size), np.diff(arcs.at))
     held[arc_of[chosen[~gone[chosen]]]] = True
     kept = np.bincount(arc_of[~gone], minlength=arcs.start.size)
     at = np.concatenate([[0], np.cumsum(kept)])
     return arcs._replace(at=at, row=arcs.row[~gone], col=arcs.col[~gone])
+
+
+class Net(NamedTuple):
+    """The vertices of all arcs, and the buckets of ``side`` units by which neighbours are found."""
+
+    row: ndarray
+    col: ndarray
+    gone: ndarray
+    heads: ndarray
+    links: ndarray
+    side: int
+
+
+class Ends(NamedTuple):
+    """Of each arc: is it closed; its pair of nodes; must it not become straight; its vertices.
+
+    ``straight`` counts the straight arcs between a pair of nodes.
+    """
+
+    closed: ndarray
+    pair: ndarray
+    bent: ndarray
+    count: ndarray
+    straight: ndarray
 
 
 @compiled
@@ -129,8 +159,9 @@ def _in_triangle(row, col, corners, q):
 
 
 @compiled
-def _is_free(row, col, corners, gone, heads, links, side):
+def _is_free(net, corners):
     """True if no other vertex lies in the triangle of three vertices."""
+    row, col, side = net.row, net.col, net.side
     a, v, c = corners
     if _cross(col[a], row[a], col[v], row[v], col[c], row[c]) == 0:
         return True
@@ -138,66 +169,59 @@ def _is_free(row, col, corners, gone, heads, links, side):
     left, right = min(col[a], col[v], col[c]) // side, max(col[a], col[v], col[c]) // side
     for i in range(top, bottom + 1):
         for j in range(left, right + 1):
-            q = heads[i, j]
+            q = net.heads[i, j]
             while q >= 0:
-                if not gone[q] and _in_triangle(row, col, corners, q):
+                if not net.gone[q] and _in_triangle(row, col, corners, q):
                     return False
-                q = links[q]
+                q = net.links[q]
     return True
 
 
 @compiled
-def _fill_buckets(row, col, heads, links, side):
-    for v in range(row.size):
-        i, j = row[v] // side, col[v] // side
-        links[v] = heads[i, j]
-        heads[i, j] = v
+def _fill_buckets(net):
+    for v in range(net.row.size):
+        i, j = net.row[v] // net.side, net.col[v] // net.side
+        net.links[v] = net.heads[i, j]
+        net.heads[i, j] = v
 
 
 @compiled
-def _may_shorten(count, k, closed, pair, bent, straight):
-    """True if arc ``k`` can lose a vertex and still hold its region's area."""
-    if closed[k]:
-        return count[k] > 4
-    return count[k] > 3 or not (bent[k] or straight[pair[k]] > 0)
+def _may_shorten(ends, k):
+    """True if arc ``k`` can lose a vertex and its regions still hold an area."""
+    if ends.closed[k]:
+        return ends.count[k] > 4
+    return ends.count[k] > 3 or not (ends.bent[k] or ends.straight[ends.pair[k]] > 0)
 
 
 @compiled
-def take_out(at, row, col, chosen, ends, buckets, side):
-    """True for each vertex that was taken out, of those ``chosen``, tried in that order.
+def take_out(at, net, ends, chosen):
+    """Take out those of the vertices ``chosen`` that may go, tried in that order.
 
     Args:
         at: offsets of the arcs' vertices.
-        row, col: of the vertices.
+        net: the vertices; ``gone`` is set.
+        ends: of the arcs; counts are kept up.
         chosen: vertices between the ends of their arcs.
-        ends: of each arc: is it closed; its pair of nodes; must it not become straight.
-        buckets: rows and columns of buckets of ``side`` units.
     """
-    closed, pair, bent = ends
-    row, col = row.astype(np.int64), col.astype(np.int64)
-    heads, links = np.full(buckets, -1, np.int32), np.empty(row.size, np.int32)
-    _fill_buckets(row, col, heads, links, side)
-    before, after = np.arange(row.size) - 1, np.arange(row.size) + 1
-    arc_of, count = np.empty(row.size, np.int32), np.diff(at)
-    straight, gone = np.zeros(at.size, np.int32), np.zeros(row.size, np.bool_)
+    _fill_buckets(net)
+    before, after = np.arange(net.row.size) - 1, np.arange(net.row.size) + 1
+    arc_of = np.empty(net.row.size, np.int32)
     for k in range(at.size - 1):
         arc_of[at[k] : at[k + 1]] = k
-        straight[pair[k]] += count[k] == 2
+        ends.straight[ends.pair[k]] += ends.count[k] == 2
     again = True
     while again:
         again = False
         for v in chosen:
             k = arc_of[v]
-            if gone[v] or not _may_shorten(count, k, closed, pair, bent, straight):
+            if net.gone[v] or not _may_shorten(ends, k):
                 continue
-            corners = (before[v], v, after[v])
-            if not _is_free(row, col, corners, gone, heads, links, side):
+            if not _is_free(net, (before[v], v, after[v])):
                 continue
-            gone[v] = again = True
+            net.gone[v] = again = True
             after[before[v]], before[after[v]] = after[v], before[v]
-            count[k] -= 1
-            straight[pair[k]] += count[k] == 2
-    return gone
+            ends.count[k] -= 1
+            ends.straight[ends.pair[k]] += ends.count[k] == 2
 
 
 @compiled

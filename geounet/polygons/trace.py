@@ -28,7 +28,7 @@ class Tracer:
     labels: Labels
     measures: Measures
     lattice: Lattice
-    thinning: Thinning = Thinning()
+    thinning: Thinning
     confidence: Confidence | None = None
 
     def __call__(self, number: int) -> Cell:

@@ -1,0 +1,85 @@
+"""Traced cells on disk: a safetensors file each, of which only what is asked for is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy import ndarray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from geounet.atomic import write_bytes
+from geounet.errors import OutputError
+from geounet.polygons.cell import Cell, Edges, Finished, Open, Sums
+from geounet.polygons.lines import Chains, Rings, Table, select
+from geounet.polygons.store import Head
+
+
+class CellFiles:
+    """A `CellStore` in a folder, which workers may share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, number: int, cell: Cell) -> None:
+        """Write a cell's file."""
+        columns = {
+            **_columns("finished", cell.finished),
+            **_columns("open", cell.open),
+            **{f"edge.{name}": side for name, side in cell.edges._asdict().items()},
+        }
+        # safetensors writes the memory behind a view as it lies, whatever its strides.
+        data = save({name: np.ascontiguousarray(column) for name, column in columns.items()})
+        write_bytes(self._path(number), data)
+
+    def head(self, number: int) -> Head:
+        """Sums and edges of a cell."""
+        with self._open(number) as file:
+            tables = [
+                Sums(*(file.get_tensor(f"{kind}.{name}") for name in Sums._fields))
+                for kind in ("finished", "open")
+            ]
+            edges = Edges(*(file.get_tensor(f"edge.{name}") for name in Edges._fields))
+        return Head(tables[0], tables[1], edges)
+
+    def finished(self, number: int, regions: ndarray) -> Rings:
+        """The rings of some finished regions of a cell."""
+        return self._lines(number, "finished", Rings, regions)
+
+    def open(self, number: int, regions: ndarray) -> Chains:
+        """The chains of some open regions of a cell."""
+        return self._lines(number, "open", Chains, regions)
+
+    def _lines(self, number: int, kind: str, table: type[Table], regions: ndarray) -> Table:
+        # Runs of regions that follow one another are read at once.
+        breaks = np.flatnonzero(np.diff(regions) != 1) + 1
+        with self._open(number) as file:
+            columns = {name: file.get_slice(f"{kind}.{name}") for name in table._fields}
+            whole = {name: columns[name][:] for name in table._fields if name != "xy"}
+            at = whole["at"][whole["of"]]
+            pieces = [
+                columns["xy"][at[run[0]] : at[run[-1] + 1]]
+                for run in np.split(regions, breaks)
+                if run.size
+            ]
+        unread = np.empty((whole["at"][-1], 0), np.int32)
+        chosen = select(table(**whole, xy=unread), regions)
+        return chosen._replace(xy=np.concatenate([*pieces, np.empty((0, 2), np.int32)]))
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.cell"
+
+    def _open(self, number: int) -> safe_open:
+        path = self._path(number)
+        try:
+            return safe_open(path, framework="numpy")
+        except (OSError, SafetensorError) as error:
+            raise OutputError(
+                f"{path}: a traced part of the map cannot be read ({error}); run the command again"
+            ) from error
+
+
+def _columns(kind: str, traced: Finished | Open) -> dict[str, ndarray]:
+    tables = {**traced[0]._asdict(), **traced[1]._asdict()}
+    return {f"{kind}.{name}": column for name, column in tables.items()}

@@ -1,0 +1,140 @@
+"""A class raster of any making, read window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, Int32
+from numpy import ndarray
+from rasterio.errors import RasterioError
+
+from geounet.errors import InputError
+from geounet.grid import Window
+from geounet.polygons.cracks import VOID
+from geounet.polygons.lattice import Lattice
+from geounet.raster import Raster, cause_of, open_raster
+from geounet.style import MapClass, default_colour
+from geounet.xml_file import read_xml
+
+MOST_CLASSES = 1024
+_CHUNK = 2**20
+_INT32 = np.iinfo(np.int32)
+
+
+@dataclass(frozen=True)
+class ClassRaster:
+    """Class values of one band of whole numbers; VOID where the raster has no data.
+
+    Raises:
+        InputError: if it has several bands.
+    """
+
+    raster: Raster
+
+    def __post_init__(self) -> None:
+        if len(self.raster.bands) != 1:
+            raise InputError(
+                f"{self.raster.shown}: has {len(self.raster.bands)} bands, and a class raster has "
+                "one; take it out with `gdal_translate -b 1 in.tif out.tif`"
+            )
+
+    def __call__(self, window: Window) -> Int32[ndarray, "row col"]:
+        """The labels of a window.
+
+        Raises:
+            InputError: if it cannot be read, or does not hold whole numbers of 32 bits.
+        """
+        rows, cols = window
+        part = ((rows.start, rows.stop), (cols.start, cols.stop))
+        band = self.raster.bands[0]
+        with open_raster(self.raster.file, self.raster.driver) as data:
+            try:
+                values = data.read(band, window=part)
+                invalid = data.read_masks(band, window=part) == 0
+            except RasterioError as error:
+                raise InputError(
+                    f"{self.raster.shown}: rows {rows.start} to {rows.stop}, columns {cols.start} "
+                    f"to {cols.stop} cannot be read: {cause_of(error)}; is the file complete?"
+                ) from error
+        return _whole_numbers(self.raster, values, invalid)
+
+    def values(self) -> list[int]:
+        """The classes that occur, ascending.
+
+        Raises:
+            InputError: if there are too many, or the raster cannot be read.
+        """
+        lattice = Lattice(self.raster.grid.shape)
+        found = np.empty(0, np.int64)
+        for cell in range(lattice.rows * lattice.cols):
+            found = np.union1d(found, present_values(self(lattice.window(cell))))
+            found = found[found != VOID]
+            if found.size > MOST_CLASSES:
+                raise InputError(
+                    f"{self.raster.shown}: has {found.size} different values or more, and "
+                    f"{MOST_CLASSES} are the most: it holds measurements, not classes; reclassify "
+                    "it first"
+                )
+        return found.tolist()
+
+    def classes(self, values: Sequence[int]) -> tuple[MapClass, ...]:
+        """What the file itself says of these values."""
+        names = _category_names(Path(self.raster.file + ".aux.xml"))
+        colours = _colours(self.raster)
+        return tuple(
+            MapClass(
+                value,
+                (names[value] if 0 <= value < len(names) else "") or f"class {value}",
+                colours.get(value, default_colour(index)),
+            )
+            for index, value in enumerate(values)
+        )
+
+
+def present_values(labels: Int[ndarray, "..."]) -> Int[ndarray, " value"]:
+    """The values that occur, ascending: `numpy.unique`, without sorting every pixel."""
+    if not labels.size:
+        return np.empty(0, np.int64)
+    low, high = int(labels.min()), int(labels.max())
+    if high - low >= _CHUNK:
+        return np.unique(labels)
+    flat, seen = labels.reshape(-1), np.zeros(high - low + 1, bool)
+    for start in range(0, flat.size, _CHUNK):
+        seen[flat[start : start + _CHUNK].astype(np.int64) - low] = True
+    return np.flatnonzero(seen) + low
+
+
+def _whole_numbers(raster: Raster, values: ndarray, invalid: ndarray) -> Int32[ndarray, "row col"]:
+    """The values as int32, VOID where they are invalid; what is not finite is."""
+    if values.dtype.kind == "f":
+        np.logical_or(invalid, ~np.isfinite(values), out=invalid)
+    values = np.where(invalid, values.dtype.type(0), values)
+    if values.dtype.kind == "f" and (values != np.rint(values)).any():
+        raise InputError(
+            f"{raster.shown}: holds fractions, and a class raster holds whole numbers; "
+            "reclassify it first"
+        )
+    if values.min() <= VOID or values.max() > _INT32.max:
+        raise InputError(
+            f"{raster.shown}: holds values beyond 32 bits, which class_id cannot; "
+            "reclassify it first"
+        )
+    return np.where(invalid, np.int32(VOID), values.astype(np.int32))
+
+
+def _category_names(side_car: Path) -> list[str]:
+    if not side_car.is_file():
+        return []
+    categories = read_xml(side_car).findall("./PAMRasterBand[@band='1']/CategoryNames/Category")
+    return [category.text or "" for category in categories]
+
+
+def _colours(raster: Raster) -> dict[int, str]:
+    if raster.colours[raster.bands[0] - 1] != "palette":
+        return {}
+    with open_raster(raster.file, raster.driver) as data:
+        table = data.colormap(raster.bands[0])
+    return {value: f"#{r:02x}{g:02x}{b:02x}" for value, (r, g, b, _) in table.items()}
