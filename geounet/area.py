@@ -58,6 +58,23 @@ class PixelArea:
             return np.tile(self._rows[rows][:, None], (1, cols.size))
         return self._between_nodes(rows, cols)
 
+    def interpolation(self, window: Window) -> tuple[ndarray, ...] | None:
+        """How areas of a window follow from nodes; None where pixels must be measured one by one.
+
+        Returns:
+            The first of four nodes for each row, the weights of the four, the same for each column,
+            and the nodes' areas: the area of a pixel is the double sum of weights times nodes.
+        """
+        if self.rows_are_alike:
+            return None
+        lattice, (rows, cols) = (
+            _lattice_of(self),
+            (np.arange(s.start, s.stop) + 0.5 for s in window),
+        )
+        if lattice.doubtful[np.ix_(lattice.cell(rows, 0), lattice.cell(cols, 1))].any():
+            return None
+        return (*lattice.weights(rows, 0), *lattice.weights(cols, 1), lattice.values)
+
     @property
     def rows_are_alike(self) -> bool:
         """True if all pixels of a row have one area."""

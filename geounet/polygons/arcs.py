@@ -12,15 +12,14 @@ from geounet.polygons.cracks import (
     EAST,
     LEFT_COL,
     LEFT_ROW,
+    NODE,
     OUTSIDE,
     SOUTH,
     STEP_COL,
     STEP_ROW,
     VOID,
-    cracks_at,
     degree,
     inside_cell,
-    is_node,
 )
 from geounet.polygons.regions import NO_REGION
 
@@ -36,7 +35,7 @@ class Ground(NamedTuple):
         regions_of: the region of each pixel.
         lengths: of a crack along a row and along a column, for blocks of SIDE pixels; -1 unknown.
         phase: the cell's first (row, col) in its block.
-        split: True if regions end at the edge of the cell.
+        marks: the cracks at each vertex, from `find_cracks`.
         index: of each vertex: its node, -1 before a walk has turned there, -2 after.
     """
 
@@ -44,7 +43,7 @@ class Ground(NamedTuple):
     regions_of: ndarray
     lengths: ndarray
     phase: tuple[int, int]
-    split: bool
+    marks: ndarray
     index: ndarray
 
 
@@ -90,18 +89,18 @@ class Arcs(NamedTuple):
 
 
 @compiled
-def _count(framed, split):
+def _count(marks):
     """Nodes, corners where a closed border could start, ends of arcs, and cracks."""
-    h, w = framed.shape[0] - 2, framed.shape[1] - 2
+    h, w = marks.shape[0] - 1, marks.shape[1] - 1
     nodes = loops = ends = cracks = 0
     for i in range(h + 1):
         for j in range(w + 1):
-            bits = cracks_at(framed, i, j, split)
+            bits = marks[i, j]
             if bits == 0:
                 continue
-            here = inside_cell(bits, i, j, h, w)
+            here = inside_cell(bits & 15, i, j, h, w)
             cracks += degree(here & (EAST | SOUTH))
-            if is_node(bits, i, j, h, w):
+            if bits & NODE:
                 nodes += 1
                 ends += degree(here)
             elif bits == EAST | SOUTH:
@@ -111,12 +110,10 @@ def _count(framed, split):
 
 @compiled
 def _number_nodes(ground, nodes):
-    h, w = ground.regions_of.shape
     n = 0
-    for i in range(h + 1):
-        for j in range(w + 1):
-            bits = cracks_at(ground.framed, i, j, ground.split)
-            if bits and is_node(bits, i, j, h, w):
+    for i in range(ground.marks.shape[0]):
+        for j in range(ground.marks.shape[1]):
+            if ground.marks[i, j] & NODE:
                 ground.index[i, j] = n
                 nodes.row[n], nodes.col[n] = i, j
                 n += 1
@@ -191,7 +188,7 @@ def _walk(ground, arcs, k, start):
         i, j = i + STEP_ROW[heading], j + STEP_COL[heading]
         if ground.index[i, j] >= 0:
             break
-        bits = cracks_at(ground.framed, i, j, ground.split)
+        bits = ground.marks[i, j]
         if not bits >> heading & 1:
             ground.index[i, j] = -2
             arcs.row[at], arcs.col[at] = i, j
@@ -220,7 +217,7 @@ def _trace_between(ground, nodes, arcs, n_nodes):
     k = 0
     for node in range(n_nodes):
         i, j = nodes.row[node], nodes.col[node]
-        here = inside_cell(cracks_at(ground.framed, i, j, ground.split), i, j, h, w)
+        here = inside_cell(ground.marks[i, j] & 15, i, j, h, w)
         for heading in range(4):
             if here >> heading & 1 and nodes.leaving[node, heading] < 0:
                 _trace_from(ground, nodes, arcs, k, node, heading)
@@ -232,16 +229,14 @@ def _trace_between(ground, nodes, arcs, n_nodes):
 def trace_arcs(ground: Ground):
     """The nodes of a cell, and the arcs between them and around islands."""
     h, w = ground.regions_of.shape
-    n_nodes, n_loops, ends, cracks = _count(ground.framed, ground.split)
+    n_nodes, n_loops, ends, cracks = _count(ground.marks)
     n_arcs = (ends + 1) // 2 + n_loops
     nodes, arcs = _room(n_nodes + n_loops, n_arcs, cracks + n_arcs)
     n_nodes = _number_nodes(ground, nodes)
     k = _trace_between(ground, nodes, arcs, n_nodes)
     for i in range(h):
         for j in range(w):
-            if ground.index[i, j] != -1:
-                continue
-            if cracks_at(ground.framed, i, j, ground.split) == EAST | SOUTH:
+            if ground.marks[i, j] == EAST | SOUTH and ground.index[i, j] == -1:
                 ground.index[i, j] = n_nodes
                 nodes.row[n_nodes], nodes.col[n_nodes] = i, j
                 _trace_from(ground, nodes, arcs, k, n_nodes, 1)

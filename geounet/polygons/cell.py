@@ -12,6 +12,7 @@ import numpy as np
 from numpy import ndarray
 
 from geounet.polygons.arcs import SIDE, Arcs, Ground, lengths_of, trace_arcs
+from geounet.polygons.cracks import find_cracks
 from geounet.polygons.lines import Chains, Lines, Rings, draw_lines, find_lines
 from geounet.polygons.regions import Pixels, Regions, find_regions, mark_open
 from geounet.polygons.thin import Thinning, thin
@@ -92,9 +93,10 @@ def trace_cell(
     phase = (corner[0] % SIDE, corner[1] % SIDE)
     h, w = regions.of.shape
     index = np.full((h + 1, w + 1), -1, np.int32)
-    ground = Ground(pixels.framed, regions.of, lengths, phase, thinning.split, index)
+    marks = find_cracks(pixels.framed, thinning.split)
+    ground = Ground(pixels.framed, regions.of, lengths, phase, marks, index)
     nodes, arcs = trace_arcs(ground)
-    lines = find_lines(pixels.framed, regions, nodes, arcs, thinning.split)
+    lines = find_lines(ground, regions, nodes, arcs)
     sums = _sums(regions, arcs, corner, scene_cols)
     arcs, held = thin(arcs, nodes, regions.of.shape, thinning)
     by_last = np.argsort(sums.last, kind="stable")

@@ -20,37 +20,14 @@ VOID = OUTSIDE + 1
 
 NORTH, EAST, SOUTH, WEST = 1, 2, 4, 8
 """The bit of the crack that leaves a vertex with heading k is ``1 << k``."""
+NODE = 16
+"""The bit of a vertex where arcs end."""
 
 STEP_ROW = np.array([-1, 0, 1, 0])
 STEP_COL = np.array([0, 1, 0, -1])
 LEFT_ROW = np.array([0, 0, 1, 1])
 LEFT_COL = np.array([0, 1, 1, 0])
 """The pixel at the left hand of a walk that leaves vertex (i, j): framed[i + row, j + col]."""
-
-
-@compiled
-def cracks_at(framed, i, j, split):
-    """Bits of the cracks that meet at a vertex, in this cell or beyond its edge.
-
-    With ``split``, the edges of the cell are cracks too.
-    """
-    a, b = framed[i, j], framed[i, j + 1]
-    c, d = framed[i + 1, j], framed[i + 1, j + 1]
-    bits = 0
-    if a != b:
-        bits |= NORTH
-    if b != d:
-        bits |= EAST
-    if c != d:
-        bits |= SOUTH
-    if a != c:
-        bits |= WEST
-    if split:
-        if i == 0 or i == framed.shape[0] - 2:
-            bits |= EAST | WEST
-        if j == 0 or j == framed.shape[1] - 2:
-            bits |= NORTH | SOUTH
-    return bits
 
 
 @compiled
@@ -74,7 +51,7 @@ def degree(bits):
 
 
 @compiled
-def is_node(bits, i, j, h, w):
+def _is_node(bits, i, j, h, w):
     """True where arcs end: where three cracks or four meet, and where one leaves the cell's edge.
 
     Vertices on the edge at which a border comes in, goes out or turns are those of the fixed
@@ -85,3 +62,27 @@ def is_node(bits, i, j, h, w):
     if (i == 0 or i == h) and bits & (NORTH | SOUTH):
         return True
     return (j == 0 or j == w) and bits & (EAST | WEST) != 0
+
+
+@compiled
+def find_cracks(framed, split):
+    """Bits of the cracks that meet at each vertex, in this cell or beyond its edge; and NODE.
+
+    With ``split``, the edges of the cell are cracks too.
+    """
+    h, w = framed.shape[0] - 2, framed.shape[1] - 2
+    marks = np.zeros((h + 1, w + 1), np.uint8)
+    for i in range(h + 1):
+        above, below = framed[i], framed[i + 1]
+        along = EAST | WEST if split and i in (0, h) else 0
+        for j in range(w + 1):
+            a, b, c, d = above[j], above[j + 1], below[j], below[j + 1]
+            bits = (a != b) * NORTH | (b != d) * EAST | (c != d) * SOUTH | (a != c) * WEST | along
+            if split and j in (0, w):
+                bits |= NORTH | SOUTH
+            marks[i, j] = bits
+    for i in range(h + 1):
+        for j in range(w + 1):
+            if marks[i, j] and _is_node(marks[i, j], i, j, h, w):
+                marks[i, j] |= NODE
+    return marks

@@ -19,9 +19,10 @@ def polygons_of(rings: Rings, transform: Affine, scale: int) -> PolygonArray:
         scale: units of the vertices in a pixel.
     """
     t = transform
-    numbers = np.array([t.a, t.b, t.c, t.d, t.e, t.f])
+    # The scale is a power of two, so the division is exact.
+    numbers = np.array([t.a / scale, t.b / scale, t.c, t.d / scale, t.e / scale, t.f])
     at, of = rings.at, rings.of
-    xy, starts = _on_earth(at, rings.xy, numbers, float(scale))
+    xy, starts = _on_earth(at, rings.xy, numbers)
     ring_at = at + np.arange(at.size)
     # ^ Each ring has its first vertex once more at its end.
     if (np.diff(of) > 2).any():
@@ -35,27 +36,31 @@ def polygons_of(rings: Rings, transform: Affine, scale: int) -> PolygonArray:
 
 
 @compiled
-def _on_earth(at, pixels, numbers, scale):
+def _on_earth(at, pixels, numbers):
     """Closed rings in CRS coordinates, turned to their smallest vertex; and that vertex."""
     a, b, c, d, e, f = numbers
-    mirrored = a * e - b * d > 0
+    turn = -1 if a * e - b * d > 0 else 1
     rings = at.size - 1
     xy = np.empty((pixels.shape[0] + rings, 2))
     starts = np.empty((rings, 2))
     out = 0
     for k in range(rings):
-        first, n = at[k], at[k + 1] - at[k]
-        smallest = 0
-        for step in range(n):
-            col, row = pixels[first + step, 0] / scale, pixels[first + step, 1] / scale
-            x, y = a * col + b * row + c, d * col + e * row + f
-            if step == 0 or x < starts[k, 0] or (x == starts[k, 0] and y < starts[k, 1]):
-                starts[k, 0], starts[k, 1] = x, y
-                smallest = step
-        for step in range(n + 1):
-            turn = smallest - step if mirrored else smallest + step
-            v = first + turn % n
-            col, row = pixels[v, 0] / scale, pixels[v, 1] / scale
-            xy[out, 0], xy[out, 1] = a * col + b * row + c, d * col + e * row + f
+        first, stop = at[k], at[k + 1]
+        smallest, least_x, least_y = first, np.inf, np.inf
+        for v in range(first, stop):
+            x = a * pixels[v, 0] + b * pixels[v, 1] + c
+            y = d * pixels[v, 0] + e * pixels[v, 1] + f
+            if x < least_x or (x == least_x and y < least_y):
+                smallest, least_x, least_y = v, x, y
+        starts[k, 0], starts[k, 1] = least_x, least_y
+        v = smallest
+        for _ in range(first, stop + 1):
+            xy[out, 0] = a * pixels[v, 0] + b * pixels[v, 1] + c
+            xy[out, 1] = d * pixels[v, 0] + e * pixels[v, 1] + f
             out += 1
+            v += turn
+            if v == stop:
+                v = first
+            elif v < first:
+                v = stop - 1
     return xy, starts

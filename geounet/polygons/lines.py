@@ -16,9 +16,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy import ndarray
 
-from geounet.polygons.arcs import Arcs, Nodes
+from geounet.polygons.arcs import Arcs, Ground, Nodes
 from geounet.polygons.compiled import compiled
-from geounet.polygons.cracks import LEFT_COL, LEFT_ROW, cracks_at, degree
+from geounet.polygons.cracks import LEFT_COL, LEFT_ROW, degree
 from geounet.polygons.regions import Regions
 
 _END, _NOT_OURS = -1, -2
@@ -63,17 +63,17 @@ def _pixel_region(regions, i, j, heading):
 
 
 @compiled
-def _next_heading(framed, regions, split, here, region):
+def _next_heading(ground, regions, here, region):
     """Where a region's walk goes on; -1 if that is not known in this cell.
 
     ``here`` is (row, col, heading of arrival).
     """
     i, j, heading = here
-    bits = cracks_at(framed, i, j, split)
+    bits = ground.marks[i, j] & 15
     left, right = (heading + 3) % 4, (heading + 1) % 4
     if not bits >> left & 1:
         return heading if bits >> heading & 1 else right
-    across = framed[i + LEFT_ROW[right], j + LEFT_COL[right]]
+    across = ground.framed[i + LEFT_ROW[right], j + LEFT_COL[right]]
     if bits != 15 or across != regions.label[region]:
         return left
     other = _pixel_region(regions, i, j, right)
@@ -84,7 +84,7 @@ def _next_heading(framed, regions, split, here, region):
 
 
 @compiled
-def _successors(framed, regions, nodes, arcs, split):
+def _successors(ground, regions, nodes, arcs):
     """The directed arc that follows each one on its region's border."""
     following = np.full(2 * arcs.start.size, _NOT_OURS, np.int32)
     for directed in range(following.size):
@@ -93,7 +93,7 @@ def _successors(framed, regions, nodes, arcs, split):
             continue
         node, heading = _arrival(arcs, directed)
         here = (nodes.row[node], nodes.col[node], heading)
-        out = _next_heading(framed, regions, split, here, region)
+        out = _next_heading(ground, regions, here, region)
         after = nodes.leaving[node, out] if out >= 0 else -1
         following[directed] = after if after >= 0 and _left_of(arcs, after) == region else _END
     return following
@@ -130,9 +130,9 @@ def _begins(following):
 
 
 @compiled
-def find_lines(framed, regions: Regions, nodes: Nodes, arcs: Arcs, split):
+def find_lines(ground: Ground, regions: Regions, nodes: Nodes, arcs: Arcs):
     """Rings and chains of a cell, each region on the left of its own."""
-    following = _successors(framed, regions, nodes, arcs, split)
+    following = _successors(ground, regions, nodes, arcs)
     begins, chains = _begins(following)
     n = begins.size
     lines = Lines(
@@ -147,8 +147,7 @@ def find_lines(framed, regions: Regions, nodes: Nodes, arcs: Arcs, split):
     for k in range(n):
         directed = begins[k]
         node = _arrival(arcs, directed ^ 1)[0]
-        bits = cracks_at(framed, nodes.row[node], nodes.col[node], split)
-        lines.joint[k] = degree(bits) >= 3
+        lines.joint[k] = degree(ground.marks[nodes.row[node], nodes.col[node]] & 15) >= 3
         lines.region[k] = _left_of(arcs, directed)
         while True:
             lines.arcs[at] = directed

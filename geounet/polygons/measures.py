@@ -15,6 +15,7 @@ from rasterio.crs import CRS
 from geounet.area import PixelArea
 from geounet.grid import Grid, Window
 from geounet.polygons.arcs import SIDE
+from geounet.polygons.compiled import compiled
 
 _BITS = 60
 _SAMPLES = 3
@@ -55,6 +56,9 @@ class Measures:
     def areas(self, window: Window) -> Int64[ndarray, "row col"]:
         """Of each pixel of a window, -1 where unknown; one column where rows are alike."""
         rows, cols = window
+        smooth = self.pixel_area.interpolation(window)
+        if smooth is not None:
+            return _interpolated(*smooth, self.area_units)
         alike = self.pixel_area.rows_are_alike
         part = (rows, slice(cols.start, cols.start + 1)) if alike else window
         return _whole(self.pixel_area.window(part), self.area_units)
@@ -115,6 +119,24 @@ def _blocks(span: slice, length: int) -> tuple[ndarray, ndarray]:
     starts = np.minimum(starts, length - 1)
     stops = np.minimum(starts + SIDE, length)
     return (starts + stops) / 2, (stops - starts) / 2
+
+
+@compiled
+def _interpolated(r0, row_weights, c0, col_weights, nodes, units):
+    """Whole units of each pixel of a window from `PixelArea.interpolation`."""
+    areas = np.empty((r0.size, c0.size), np.int64)
+    down = np.empty(nodes.shape[1])
+    for i in range(r0.size):
+        down[:] = 0.0
+        for k in range(4):
+            down += row_weights[i, k] * nodes[r0[i] + k]
+        down *= units
+        for j in range(c0.size):
+            area = 0.0
+            for k in range(4):
+                area += col_weights[j, k] * down[c0[j] + k]
+            areas[i, j] = np.int64(area + 0.5)
+    return areas
 
 
 def _whole(values: ndarray, units: float) -> ndarray:
