@@ -34,7 +34,7 @@ _LOADING = Lock()
 def predictor_of(forward: Forward) -> Predictor:
     """This process's predictor: loaded once, whichever thread asks.
 
-    The last two are kept.
+    The last eight are kept: a job of several dates goes through theirs with every tile.
 
     Raises:
         ModelError: if the file is not the one that the client read.
@@ -43,7 +43,7 @@ def predictor_of(forward: Forward) -> Predictor:
         return _load_predictor(forward)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _load_predictor(forward: Forward) -> Predictor:
     model = load_model(forward.model)
     if model.card.sha256 != forward.sha256:

@@ -22,7 +22,8 @@ WORK = ".geounet"
 KEPT = "finished.jsonl"
 """The journal of a finished job that was asked to keep its tiles."""
 _PARTS = re.compile(
-    r"\.(mask(\.tif\.aux)?|confidence|probabilities|features|report)\.\w+\.part(\.\w+)?"
+    r"\.(mask(\.tif\.aux)?|confidence|probabilities|score|loss_date|features|alerts|zones|report)"
+    r"\.\w+\.part(\.\w+)?"
 )
 
 

@@ -59,7 +59,7 @@ def label_tile(pixels: Pixels, tile: Tile, keep: np.ndarray, label: Label) -> La
     ``label`` is any function from (bands, valid) of a window to uint8 layers of the window.
     """
     layers = label(pixels.bands, pixels.valid)
-    return {name: _masked(layer[tile.crop], keep) for name, layer in layers.items()}
+    return {name: masked(layer[tile.crop], keep) for name, layer in layers.items()}
 
 
 def _label_and_store(
@@ -80,7 +80,7 @@ def _label_and_store(
         computed = clock()
     digest = store.put(tile.name, layers) if layers else ""
     mask = layers.get("mask", np.full(keep.shape, NODATA, np.uint8))
-    counts, areas = _tally(mask, hidden, PixelArea(work.scene.grid).window(tile.core))
+    counts, areas = tally(mask, hidden, PixelArea(work.scene.grid).window(tile.core))
     seconds = {
         "read": read - started,
         "wait": begun - read,
@@ -98,12 +98,13 @@ def _labeller(work: Work) -> Label:
     )
 
 
-def _masked(layer: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def masked(layer: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """NODATA where ``valid`` is False."""
     keep = valid if layer.ndim == 2 else valid[:, :, None]
     return np.where(keep, layer, np.uint8(NODATA))
 
 
-def _tally(
+def tally(
     mask: np.ndarray, hidden: np.ndarray, area: np.ndarray
 ) -> tuple[dict[str, int], dict[str, float]]:
     """Pixels and square metres of each class value, and of what a mask hides."""

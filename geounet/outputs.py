@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum, isnan, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from distributed import Client
 
@@ -17,17 +17,18 @@ from geounet.atomic import write_bytes
 from geounet.card import LandClass
 from geounet.cog import CogStyle, Piece, write_cog
 from geounet.errors import InterruptedJobError, OutputError
+from geounet.features import Features
 from geounet.grid import Grid, Tile
 from geounet.job import Job
 from geounet.reporting import Reporter
-from geounet.settings import SegmentSettings
+from geounet.settings import JobSettings, SegmentSettings
 from geounet.stop import StopRequest
 from geounet.store import HIDDEN, TileRecord, TileStore
 from geounet.tile_labels import TileLabels, layer_of
 from geounet.tracing import Source, trace
 from geounet.vector import VectorLayer, write_features
 from geounet.vector_formats import base_of, ending_of
-from geounet.vectorization import polygon_options
+from geounet.vectorization import polygon_options, with_zones, zones_of
 
 VECTOR_FILES = {
     ".gpkg": (".gpkg",),
@@ -39,6 +40,9 @@ VECTOR_FILES = {
     ".parquet": (".parquet",),
     ".pmtiles": (".pmtiles",),
 }
+
+
+_OTHERS = ("confidence.tif", "probabilities.tif")
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,21 @@ class MapSource:
     records: Mapping[str, TileRecord]
     classes: tuple[LandClass, ...]
     tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Added:
+    """What a job adds to its features on their way to the files.
+
+    Attributes:
+        to: takes the batches of features and gives them back, with more in them or looked at.
+        zones: True if that gives them zones.
+        measure: what their confidence is called.
+    """
+
+    to: Callable[[Iterator[Features]], Iterator[Features]] = iter
+    zones: bool = False
+    measure: Literal["confidence", "score"] = "confidence"
 
 
 @dataclass(frozen=True)
@@ -104,7 +123,7 @@ def write_rasters(
         if layer == "mask" or getattr(settings, layer):
             path = out / f"{layer}.tif"
             # Whether it may be replaced was settled when the job began.
-            write_cog(path, source.grid, _pieces(source, store, layer), style, overwrite=True)
+            write_cog(path, source.grid, pieces_of(source, store, layer), style, overwrite=True)
             paths.append(path)
     return paths
 
@@ -113,10 +132,19 @@ def write_vectors(
     client: Client,
     job: Job,
     source: MapSource,
-    settings: SegmentSettings,
+    settings: JobSettings,
     talk: tuple[Reporter, StopRequest],
+    added: Added | None = None,
 ) -> tuple[list[Path], int]:
     """features.* in every format asked for; returns their paths and the number of features.
+
+    Args:
+        client: of the Dask workers.
+        job: whose tiles are all done.
+        source: what is mapped.
+        settings: which features, and in which formats.
+        talk: is told of progress; and tells whether to stop.
+        added: what else is known of the features.
 
     Raises:
         InterruptedJobError: if a stop was asked for before they were traced.
@@ -129,7 +157,7 @@ def write_vectors(
         name: layer_of(store, name, source.tiles, source.records) for name in ("mask", "confidence")
     }
     mapped = Source(source.grid, TileLabels(layers["mask"]), layers["confidence"])
-    options = polygon_options(settings, source.classes)
+    options, zones = polygon_options(settings, source.classes), zones_of(settings, source.grid)
     with job.scratch() as folder:
         features = trace(client, mapped, options, folder, talk)
         if features is None:
@@ -138,19 +166,22 @@ def write_vectors(
                 "--resume to go on",
                 talk[1].exit_code or OutputError.exit_code,
             )
-        layer = VectorLayer(source.grid, source.classes)
+        added = added or Added()
+        named = added.zones or zones is not None
+        layer = VectorLayer(source.grid, source.classes, named, added.measure)
+        features = added.to(with_zones(features, zones))
         return paths, write_features(features, layer, paths, overwrite=True)
 
 
 def class_table(source: MapSource) -> tuple[ClassArea, ...]:
     """Pixels and hectares of each class; shares are of the mapped area."""
-    hectares = [_total(source, "area_m2", str(c.value)) / HECTARE for c in source.classes]
+    hectares = [total(source, "area_m2", str(c.value)) / HECTARE for c in source.classes]
     mapped = fsum(hectares)
     return tuple(
         ClassArea(
             c.value,
             c.name,
-            int(_total(source, "pixels", str(c.value))),
+            int(total(source, "pixels", str(c.value))),
             area,
             area / mapped if mapped else 0.0,
         )
@@ -160,7 +191,7 @@ def class_table(source: MapSource) -> tuple[ClassArea, ...]:
 
 def hidden_hectares(source: MapSource) -> float:
     """Hectares that a cloud mask took away."""
-    return _total(source, "area_m2", HIDDEN) / HECTARE
+    return total(source, "area_m2", HIDDEN) / HECTARE
 
 
 def write_report(path: Path, results: Results, about: Mapping[str, Any]) -> None:
@@ -192,12 +223,19 @@ def finished_job(out: Path) -> tuple[dict[str, Any], Results] | None:
     return (found, results) if all(file.is_file() for file in files) else None
 
 
-def remove_stale(out: Path, files: Sequence[Path]) -> None:
-    """Remove what an overwritten job left under names of ours that this job did not write."""
-    kept = {file.stem for file in files if file.suffix == ".tif"}
-    for layer in {"confidence", "probabilities"} - kept:
-        for path in (out / f"{layer}.tif", out / f"{layer}.tif.aux.xml"):
-            path.unlink(missing_ok=True)
+def remove_stale(out: Path, files: Sequence[Path], others: Sequence[str] = _OTHERS) -> None:
+    """Remove what an overwritten job left under names of ours that this job did not write.
+
+    Args:
+        out: the folder of the job.
+        files: that it wrote.
+        others: names that a job of this kind may write, beside mask and features.
+    """
+    kept = {file.name for file in files}
+    for name in others:
+        if name not in kept:
+            for path in (out / name, out / f"{name}.aux.xml", (out / name).with_suffix(".qml")):
+                path.unlink(missing_ok=True)
     written = {ending_of(file) for file in files if base_of(file) == "features"}
     for main, parts in VECTOR_FILES.items():
         if main not in written:
@@ -220,13 +258,15 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and isnan(value) else value
 
 
-def _pieces(source: MapSource, store: TileStore, layer: str) -> Iterator[Piece]:
+def pieces_of(source: MapSource, store: TileStore, layer: str) -> Iterator[Piece]:
+    """The cores of a job's tiles, for a raster."""
     for tile in source.tiles:
         record = source.records[tile.name]
         if not record.is_empty:
             yield tile.core, store.get(record)[layer]
 
 
-def _total(source: MapSource, column: str, key: str) -> float:
+def total(source: MapSource, column: str, key: str) -> float:
+    """The sum over all tiles of what their records count under ``key``."""
     # fsum is exact, so the order in which tiles were finished cannot show in the last digit.
     return fsum(getattr(source.records[tile.name], column).get(key, 0) for tile in source.tiles)

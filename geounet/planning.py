@@ -19,7 +19,7 @@ from geounet.grid import Grid, Plan, Tile, round_up
 from geounet.predict import SYMMETRIES
 from geounet.raster import Raster
 from geounet.scene import Scene
-from geounet.settings import ComputeSettings, SegmentSettings
+from geounet.settings import ComputeSettings
 
 CPU_WINDOW, GPU_WINDOW, SMALLEST_WINDOW = 1024, 2048, 256
 SMALLEST_CACHE, LARGEST_CACHE = 64_000_000, 512_000_000
@@ -57,13 +57,19 @@ class JobPlan:
 
 
 def make_plan(
-    scene: Scene, card: ModelCard, settings: SegmentSettings, area: shapely.Geometry | None
+    scene: Scene,
+    card: ModelCard,
+    settings: ComputeSettings,
+    area: shapely.Geometry | None,
+    layers: int = 1,
 ) -> JobPlan:
-    """The plan of a job: the window asked for, or the one that suits the device and the memory."""
+    """The plan of a job that writes ``layers`` bands of rasters.
+
+    Its window is the one asked for, or the one that suits the device and the memory.
+    """
     plan = cut(scene.grid.shape, card, settings)
     tiles = tuple(t for t in plan.tiles if area is None or _touches(scene.grid[t.core], area))
     rows, cols = plan.shape
-    layers = 1 + settings.confidence + len(card.classes) * settings.probabilities
     height, width = plan.window_shape
     views = SYMMETRIES if settings.tta else 1
     decoded = _decoded(scene, plan)

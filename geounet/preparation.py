@@ -61,7 +61,7 @@ def prepare(scene: str | Path, model: str | Path, settings: SegmentSettings) -> 
     for name in settings.vector_formats:
         vector_formats.check_target(Path(f"features.{name}"), fitted.scene.grid, overwrite=True)
     area = read_aoi(settings.aoi, fitted.scene.grid) if settings.aoi else None
-    plan = make_plan(fitted.scene, loaded.card, settings, area)
+    plan = _plan(fitted, loaded, settings, area)
     return Prepared(fitted, loaded, area, plan, settings)
 
 
@@ -103,5 +103,12 @@ def with_window_of(prepared: Prepared, earlier: Mapping[str, Any]) -> Prepared:
     if prepared.settings.window is not None or "window" not in earlier:
         return prepared
     settings = prepared.settings.model_copy(update={"window": earlier["window"]})
-    plan = make_plan(prepared.fit.scene, prepared.model.card, settings, prepared.area)
+    plan = _plan(prepared.fit, prepared.model, settings, prepared.area)
     return replace(prepared, plan=plan)
+
+
+def _plan(
+    fitted: Fit, model: Model, settings: SegmentSettings, area: shapely.Geometry | None
+) -> JobPlan:
+    layers = 1 + settings.confidence + len(model.card.classes) * settings.probabilities
+    return make_plan(fitted.scene, model.card, settings, area, layers)

@@ -15,10 +15,9 @@ from typing import Any
 import shapely
 from distributed import Client
 
-from geounet.engine import cluster, run
-from geounet.errors import GeounetError, InputError, InterruptedJobError, OutputError
+from geounet.engine import cluster
+from geounet.errors import GeounetError, InputError, InterruptedJobError
 from geounet.fit import stretched
-from geounet.grid import Tile, shape_of
 from geounet.job import Job, open_job, refuse_difference
 from geounet.labelling import Work, label_tiles
 from geounet.model_file import load_model
@@ -26,7 +25,6 @@ from geounet.outputs import (
     MapSource,
     Results,
     class_table,
-    finished_job,
     hidden_hectares,
     output_names,
     remove_stale,
@@ -38,12 +36,10 @@ from geounet.preparation import Prepared, fingerprint, forward_of, prepare, with
 from geounet.reporting import Reporter, Silence
 from geounet.scene import open_scene
 from geounet.settings import SegmentSettings
-from geounet.stop import StopRequest, stop_on_signals
+from geounet.stop import stop_on_signals
 from geounet.store import TileRecord
+from geounet.tile_job import Talk, TileWork, do_tiles, earlier_run, timings
 from geounet.versions import versions
-
-Talk = tuple[Reporter, StopRequest]
-"""Who is told of progress, and whether a stop was asked for."""
 
 
 def segment(
@@ -75,23 +71,24 @@ def segment(
     for note in prepared.notes:
         reporter.note(note)
     with open_job(out, output_names(settings), settings.overwrite, settings.resume) as job:
-        earlier = job.earlier_fingerprint() if settings.resume else None
-        finished = finished_job(out) if settings.resume and earlier is None else None
-        before = earlier or (finished[0] if finished else {})
+        before, finished = earlier_run(job, settings.resume)
         prepared = _with_stretch(with_window_of(prepared, before), reporter)
         identity = fingerprint(prepared)
         if finished is not None:
             refuse_difference(out, before, identity)
             reporter.note(f"{out}: is finished already, nothing to resume")
-            return replace(finished[1], legend=prepared.model.card.classes)
+            return replace(finished, legend=prepared.model.card.classes)
         with stop_on_signals() as stop, cluster(settings.workers, settings.scheduler) as client:
             talk = (reporter, stop)
-            records = _label(client, job, prepared, identity, talk)
+            work = TileWork(
+                "segmenting", partial(label_tiles, _work(job, prepared)), prepared.plan.tiles
+            )
+            records = do_tiles(client, job, work, identity, settings.resume, talk)
             labelled = time.monotonic()
             results = _write(client, job, prepared, records, talk)
         if settings.overwrite:
             remove_stale(out, results.files)
-        about = _about(prepared, identity, records) | {"run": _timings(records, started, labelled)}
+        about = _about(prepared, identity, records) | {"run": timings(records, started, labelled)}
         write_report(out / "report.json", results, about)
         job.finish(settings.keep_work)
     return results
@@ -132,50 +129,6 @@ def _with_stretch(prepared: Prepared, reporter: Reporter) -> Prepared:
     for note in fitted.notes[len(prepared.fit.notes) :]:
         reporter.note(note)
     return replace(prepared, fit=fitted)
-
-
-def _label(
-    client: Client, job: Job, prepared: Prepared, identity: Mapping[str, Any], talk: Talk
-) -> dict[str, TileRecord]:
-    """Label what is not done yet; returns the record of every tile of the plan."""
-    stop, tiles = talk[1], prepared.plan.tiles
-    by_name = {tile.name: tile for tile in tiles}
-    # The journal begins when there is somebody to work: a refusal leaves nothing behind.
-    found = job.begin(identity, prepared.settings.resume)
-    records = {name: record for name, record in found.items() if name in by_name}
-    _run(client, job, prepared, records, talk)
-    if stop() or len(records) < len(tiles):
-        raise InterruptedJobError(
-            f"{job.out}: stopped with {len(records)} of {len(tiles)} tiles done; "
-            "run the same command with --resume to go on",
-            stop.exit_code or OutputError.exit_code,
-        )
-    return records
-
-
-def _run(
-    client: Client,
-    job: Job,
-    prepared: Prepared,
-    records: dict[str, TileRecord],
-    talk: Talk,
-) -> None:
-    """Label the tiles that ``records`` lacks, and add theirs."""
-    (reporter, stop), tiles = talk, prepared.plan.tiles
-    by_name = {tile.name: tile for tile in tiles}
-    waiting = [tile for tile in tiles if tile.name not in records]
-    done = sum(_pixels(tile) for tile in tiles if tile.name in records)
-    reporter.start("segmenting", sum(map(_pixels, tiles)), done)
-
-    def commit(record: TileRecord) -> None:
-        job.journal.append(record)
-        records[record.tile] = record
-        reporter.advance(_pixels(by_name[record.tile]))
-
-    try:
-        run(client, partial(label_tiles, _work(job, prepared)), waiting, commit, stop)
-    finally:
-        reporter.finish()
 
 
 def _work(job: Job, prepared: Prepared) -> Work:
@@ -233,20 +186,3 @@ def _about(
         "notes": list(prepared.notes),
         "fingerprint": dict(identity),
     }
-
-
-def _timings(
-    records: Mapping[str, TileRecord], started: float, labelled: float
-) -> dict[str, float]:
-    stages = ("read", "wait", "compute", "write")
-    seconds = {s: sum(r.seconds.get(s, 0.0) for r in records.values()) for s in stages}
-    return {
-        **{f"tiles_{stage}_s": round(total, 3) for stage, total in seconds.items()},
-        "labelling_s": round(labelled - started, 3),
-        "writing_s": round(time.monotonic() - labelled, 3),
-    }
-
-
-def _pixels(tile: Tile) -> int:
-    rows, cols = shape_of(tile.core)
-    return rows * cols

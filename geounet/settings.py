@@ -1,4 +1,4 @@
-"""What a user may ask of ``geounet segment``: one definition for flags, YAML and Python.
+"""What a user may ask of a job that makes a map: one definition for flags, YAML and Python.
 
 No raster or array library is imported here, so that the command line can show its help at once.
 """
@@ -43,8 +43,8 @@ class ComputeSettings(Frozen):
         return self
 
 
-class SegmentSettings(SceneOptions, VectorSettings, ComputeSettings):
-    """How a scene is read and segmented, and what is written of it."""
+class JobSettings(SceneOptions, VectorSettings, ComputeSettings):
+    """How scenes are read and mapped, and what is written of the map."""
 
     formats: Annotated[
         tuple[Format, ...],
@@ -55,14 +55,12 @@ class SegmentSettings(SceneOptions, VectorSettings, ComputeSettings):
     aoi: Annotated[
         str | None, Field(description="vector file; only what lies inside is mapped")
     ] = None
-    confidence: Annotated[bool, Field(description="also write confidence.tif")] = False
-    probabilities: Annotated[bool, Field(description="also write probabilities.tif")] = False
     strict: Annotated[bool, Field(description="refuse where a note would warn")] = False
     resume: Annotated[bool, Field(description="go on with an interrupted job")] = False
     keep_work: Annotated[bool, Field(description="keep the tile store of a finished job")] = False
 
     @model_validator(mode="after")
-    def _choices_agree(self) -> SegmentSettings:
+    def _choices_agree(self) -> JobSettings:
         if self.overwrite and self.resume:
             raise ValueError("choose one: --overwrite starts anew, --resume goes on")
         if "none" in self.formats and len(self.formats) > 1:
@@ -73,3 +71,10 @@ class SegmentSettings(SceneOptions, VectorSettings, ComputeSettings):
     def vector_formats(self) -> tuple[VectorFormat, ...]:
         """The formats to write, without repeats; empty for none."""
         return tuple(name for name in dict.fromkeys(self.formats) if name != "none")
+
+
+class SegmentSettings(JobSettings):
+    """How a scene is read and segmented, and what is written of it."""
+
+    confidence: Annotated[bool, Field(description="also write confidence.tif")] = False
+    probabilities: Annotated[bool, Field(description="also write probabilities.tif")] = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyogrio
@@ -38,6 +38,7 @@ FIELDS = (
 )
 """Names, of 10 characters at most for shapefiles, and Arrow's format of each."""
 ZONE = ("zone", "U")
+_AS_SCORE = {"confidence": "score", "conf_min": "score_min"}
 FAILURES = (
     *(errors.CRSError, errors.DataLayerError, errors.DataSourceError),
     *(errors.FeatureError, errors.FieldError, errors.GeometryError),
@@ -56,16 +57,24 @@ class VectorLayer:
         grid: that they were traced on.
         classes: what their values mean.
         zones: True if they have zones; needed only for a file without features.
+        measure: what their confidence is called.
     """
 
     grid: Grid
     classes: tuple[AnyClass, ...]
     zones: bool = False
+    measure: Literal["confidence", "score"] = "confidence"
 
     @property
     def wkt(self) -> str:
         """The scene's CRS in full: a name or number might stand for another one."""
         return self.grid.crs.to_wkt(version="WKT2_2019")
+
+    def fields(self, zoned: bool) -> tuple[tuple[str, str], ...]:
+        """Names and kinds of the features' fields."""
+        other = {} if self.measure == "confidence" else _AS_SCORE
+        named = tuple((other.get(name, name), kind) for name, kind in FIELDS)
+        return (*named, ZONE) if zoned else named
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ def stage(
     features = iter(batches)
     first = next(features, None)
     zoned = layer.zones if first is None else first.zone is not None
-    tally = _Tally(Staged(path, (*FIELDS, ZONE) if zoned else FIELDS))
+    tally = _Tally(Staged(path, layer.fields(zoned)))
     every = features if first is None else chain([first], features)
     # Programs of 2022 warn of the version that GDAL takes by itself.
     write_stream(

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "geounet"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stem != "__init__")
 CORE = {
     "area", "blocks", "card", "errors", "grid", "networks", "polygonize", "predict",
-    "features", "polygon_array", "polygons.arcs", "polygons.cell", "polygons.collect",
+    "features", "polygon_array", "polygons.arcs", "polygons.cell", "polygons.clean", "polygons.survey", "polygons.collect",
     "polygons.compiled", "polygons.cracks", "polygons.emit", "polygons.join", "polygons.lattice",
     "polygons.lines", "polygons.measures", "polygons.rank", "polygons.regions", "polygons.store",
     "polygons.thin", "polygons.trace",
@@ -32,7 +32,8 @@ SETTINGS = {
 }  # fmt: skip
 FLOW = {
     "doctor", "engine", "fit", "forward", "labelling", "outputs", "planning", "preparation",
-    "scene_histogram", "scene_preview", "segmentation", "stop", "tracing", "vectorization",
+    "scene_histogram", "scene_preview", "segmentation", "stop", "tile_job", "tracing",
+    "vectorization",
     "learn.counting", "learn.devices", "learn.evaluation", "learn.evaluation_report",
     "learn.identity", "learn.learner", "learn.loop", "learn.prefetch", "learn.remat",
     "learn.scoring", "learn.stepper", "learn.training", "learn.training_data",

@@ -1,0 +1,112 @@
+"""The tiles of a job, whatever is done with them: what an earlier run left, the rest, the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Client
+
+from geounet.engine import run
+from geounet.errors import InterruptedJobError, OutputError
+from geounet.grid import Tile, shape_of
+from geounet.job import Job
+from geounet.outputs import Results, finished_job
+from geounet.reporting import Reporter
+from geounet.stop import StopRequest
+from geounet.store import TileRecord
+
+Talk = tuple[Reporter, StopRequest]
+"""Who is told of progress, and whether a stop was asked for."""
+
+
+@dataclass(frozen=True)
+class TileWork:
+    """What is done with which tiles.
+
+    Attributes:
+        what: as progress calls it.
+        task: does some tiles and returns their records; it is pickled.
+        tiles: all of the job, done or not.
+    """
+
+    what: str
+    task: Callable[[tuple[Tile, ...]], list[TileRecord]]
+    tiles: Sequence[Tile]
+
+
+def earlier_run(job: Job, resume: bool) -> tuple[Mapping[str, Any], Results | None]:
+    """The fingerprint that a resumed folder began with, and the results if it was finished."""
+    if not resume:
+        return {}, None
+    earlier = job.earlier_fingerprint()
+    finished = finished_job(job.out) if earlier is None else None
+    return (earlier or {}, None) if finished is None else finished
+
+
+def do_tiles(
+    client: Client,
+    job: Job,
+    work: TileWork,
+    identity: Mapping[str, Any],
+    resume: bool,
+    talk: Talk,
+) -> dict[str, TileRecord]:
+    """Do what is not done yet; returns the record of every tile.
+
+    Raises:
+        InterruptedJobError: if a stop was asked for; what is done is kept.
+        SettingsError: on resume, if the fingerprint changed, naming the field.
+    """
+    stop, tiles = talk[1], work.tiles
+    by_name = {tile.name: tile for tile in tiles}
+    # The journal begins when there is somebody to work: a refusal leaves nothing behind.
+    found = job.begin(identity, resume)
+    records = {name: record for name, record in found.items() if name in by_name}
+    _run(client, job, work, records, talk)
+    if stop() or len(records) < len(tiles):
+        raise InterruptedJobError(
+            f"{job.out}: stopped with {len(records)} of {len(tiles)} tiles done; "
+            "run the same command with --resume to go on",
+            stop.exit_code or OutputError.exit_code,
+        )
+    return records
+
+
+def _run(
+    client: Client, job: Job, work: TileWork, records: dict[str, TileRecord], talk: Talk
+) -> None:
+    """Do the tiles that ``records`` lacks, and add theirs."""
+    (reporter, stop), tiles = talk, work.tiles
+    by_name = {tile.name: tile for tile in tiles}
+    waiting = [tile for tile in tiles if tile.name not in records]
+    done = sum(_pixels(tile) for tile in tiles if tile.name in records)
+    reporter.start(work.what, sum(map(_pixels, tiles)), done)
+
+    def commit(record: TileRecord) -> None:
+        job.journal.append(record)
+        records[record.tile] = record
+        reporter.advance(_pixels(by_name[record.tile]))
+
+    try:
+        run(client, work.task, waiting, commit, stop)
+    finally:
+        reporter.finish()
+
+
+def timings(records: Mapping[str, TileRecord], started: float, labelled: float) -> dict[str, float]:
+    """Seconds of a job by stage, for the ``run`` part of its report."""
+    stages = ("read", "wait", "compute", "write")
+    seconds = {s: sum(r.seconds.get(s, 0.0) for r in records.values()) for s in stages}
+    return {
+        **{f"tiles_{stage}_s": round(total, 3) for stage, total in seconds.items()},
+        "labelling_s": round(labelled - started, 3),
+        "writing_s": round(time.monotonic() - labelled, 3),
+    }
+
+
+def _pixels(tile: Tile) -> int:
+    rows, cols = shape_of(tile.core)
+    return rows * cols
