@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int32
 from numpy import ndarray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from geounet.atomic import write_bytes
 from geounet.errors import OutputError
+from geounet.grid import Window, intersect, shape_of, shift
 from geounet.polygons.cell import Cell, Edges, Finished, Open, Sums
+from geounet.polygons.lattice import Lattice
 from geounet.polygons.lines import Chains, Rings, Table, select
 from geounet.polygons.store import Head
 
@@ -35,7 +39,7 @@ class CellFiles:
 
     def head(self, number: int) -> Head:
         """Sums and edges of a cell."""
-        with self._open(number) as file:
+        with _opened(self._path(number)) as file:
             tables = [
                 Sums(*(file.get_tensor(f"{kind}.{name}") for name in Sums._fields))
                 for kind in ("finished", "open")
@@ -54,7 +58,7 @@ class CellFiles:
     def _lines(self, number: int, kind: str, table: type[Table], regions: ndarray) -> Table:
         # Runs of regions that follow one another are read at once.
         breaks = np.flatnonzero(np.diff(regions) != 1) + 1
-        with self._open(number) as file:
+        with _opened(self._path(number)) as file:
             columns = {name: file.get_slice(f"{kind}.{name}") for name in table._fields}
             whole = {name: columns[name][:] for name in table._fields if name != "xy"}
             at = whole["at"][whole["of"]]
@@ -70,14 +74,46 @@ class CellFiles:
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.cell"
 
-    def _open(self, number: int) -> safe_open:
-        path = self._path(number)
-        try:
-            return safe_open(path, framework="numpy")
-        except (OSError, SafetensorError) as error:
-            raise OutputError(
-                f"{path}: a traced part of the map cannot be read ({error}); run the command again"
-            ) from error
+
+@dataclass(frozen=True)
+class CellLabels:
+    """Cleaned labels, written cell by cell by `put_labels`; reads any window of the scene."""
+
+    folder: str
+    lattice: Lattice
+
+    def __call__(self, window: Window) -> Int32[ndarray, "row col"]:
+        """The labels of a window."""
+        part = np.empty(shape_of(window), np.int32)
+        side, cols = self.lattice.side, self.lattice.cols
+        for row in range(window[0].start // side, (window[0].stop - 1) // side + 1):
+            for col in range(window[1].start // side, (window[1].stop - 1) // side + 1):
+                cell = row * cols + col
+                whole = self.lattice.window(cell)
+                shared = intersect(whole, window)
+                if shared is not None:
+                    with _opened(_labels_path(self.folder, cell)) as file:
+                        inner = shift(shared, whole)
+                        part[shift(shared, window)] = file.get_slice("labels")[inner]
+        return part
+
+
+def put_labels(folder: str, cell: int, labels: Int32[ndarray, "row col"]) -> None:
+    """Write the labels of a cell."""
+    write_bytes(_labels_path(folder, cell), save({"labels": np.ascontiguousarray(labels)}))
+
+
+def _labels_path(folder: str, cell: int) -> Path:
+    return Path(folder) / f"{cell:06d}.labels"
+
+
+def _opened(path: Path) -> safe_open:
+    try:
+        return safe_open(path, framework="numpy")
+    except (OSError, SafetensorError) as error:
+        raise OutputError(
+            f"{path}: a traced part of the map cannot be read ({error}); run the command again"
+        ) from error
 
 
 def _columns(kind: str, traced: Finished | Open) -> dict[str, ndarray]:

@@ -21,11 +21,13 @@ from numpy import ndarray
 from geounet.features import Features
 from geounet.grid import Grid, Window
 from geounet.polygon_array import shapely_of
+from geounet.polygons.clean import Cleaning, decide
 from geounet.polygons.collect import Choice, Collector
 from geounet.polygons.cracks import VOID
 from geounet.polygons.lattice import SIDE, Labels, Lattice
 from geounet.polygons.measures import Measures
 from geounet.polygons.store import Memory
+from geounet.polygons.survey import relabelled
 from geounet.polygons.thin import Thinning
 from geounet.polygons.trace import Tracer
 from geounet.vector_settings import Amount
@@ -41,6 +43,8 @@ class PolygonOptions:
         nodata: the label that gives no polygon.
         classes: the class values to keep; None keeps all.
         min_area: regions below it are dropped, and leave a hole.
+        absorb: True if they join a neighbour instead.
+        fill_holes: enclosed regions that together are below it join the region around them.
         simplify: how far simplifying may move a border; borders stay shared.
         method: how simplifying ranks corners.
         smooth: times that corners are cut.
@@ -53,6 +57,8 @@ class PolygonOptions:
     nodata: int | None = 255
     classes: tuple[int, ...] | None = None
     min_area: Amount | None = None
+    absorb: bool = False
+    fill_holes: Amount | None = None
     simplify: Amount | None = None
     method: Literal["douglas-peucker", "visvalingam"] = "douglas-peucker"
     smooth: int = 0
@@ -64,7 +70,16 @@ class PolygonOptions:
     @property
     def choice(self) -> Choice:
         """Which regions become features."""
-        return Choice(self.classes, self.min_area, self.max_features, self.max_vertices)
+        dropped = None if self.absorb else self.min_area
+        return Choice(self.classes, dropped, self.max_features, self.max_vertices)
+
+    @property
+    def cleaning(self) -> Cleaning | None:
+        """What joins a neighbour, if anything does."""
+        absorbed = self.min_area if self.absorb else None
+        if absorbed is None and self.fill_holes is None:
+            return None
+        return Cleaning(absorbed, self.fill_holes)
 
     def thinning(self, measures: Measures) -> Thinning:
         """What is done to borders, in pixels."""
@@ -110,18 +125,27 @@ def polygonize(
         confidence.__getitem__ if confidence is not None else None,
     )
 
-    def trace(cell: int) -> None:
-        store.put(cell, tracer(cell))
-
     cells = range(lattice.rows * lattice.cols)
-    if len(cells) > 1:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(trace, cells))
-    else:
-        trace(0)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        if options.cleaning is not None:
+            tracer = _cleaned(tracer, options.cleaning, pool)
+        for cell, traced in zip(cells, pool.map(tracer, cells), strict=True):
+            store.put(cell, traced)
     collector = Collector(store, lattice, measures, options.choice, thinning.scale)
     for features in collector.features():
         yield replace(features, polygon=shapely_of(features.polygon))
+
+
+def _cleaned(tracer: Tracer, cleaning: Cleaning, pool: ThreadPoolExecutor) -> Tracer:
+    """The tracer of the cleaned labels."""
+    lattice = tracer.lattice
+    cells = range(lattice.rows * lattice.cols)
+    surveys = list(pool.map(tracer.survey, cells))
+    new, _ = decide(surveys, lattice, tracer.measures, cleaning)
+    labels = np.empty(lattice.shape, np.int32)
+    for cell in cells:
+        labels[lattice.window(cell)] = relabelled(tracer.pixels(cell), new[cell])
+    return replace(tracer, labels=labels.__getitem__)
 
 
 def reader_of(labels: Int[ndarray, "row col"], nodata: int | None) -> Labels:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from distributed import Client
+from numpy import ndarray
 
-from geounet.cell_files import CellFiles
+from geounet.cell_files import CellFiles, CellLabels, put_labels
 from geounet.engine import run
 from geounet.errors import GeounetError
 from geounet.features import Features
 from geounet.grid import Grid, shape_of
 from geounet.polygonize import PolygonOptions
+from geounet.polygons.clean import Cleaning, decide
 from geounet.polygons.collect import Collector
 from geounet.polygons.lattice import Confidence, Labels, Lattice
 from geounet.polygons.measures import Measures
+from geounet.polygons.survey import relabelled
 from geounet.polygons.trace import Tracer
 from geounet.reporting import Reporter
+
+Task = Callable[[tuple[Any, ...]], list[Any]]
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,10 @@ class Source:
 
 @dataclass(frozen=True)
 class CellRecord:
-    """What is known of a traced cell."""
+    """What a task found in a cell, and the seconds that it took."""
 
     number: int
-    held: int
+    result: Any
     seconds: Mapping[str, float]
 
 
@@ -60,45 +66,107 @@ def trace(
     Raises:
         GeounetError: if the map cannot be read or a cell not be kept.
     """
-    reporter, should_stop = talk
     measures, lattice = Measures(source.grid), Lattice(source.grid.shape)
     thinning = options.thinning(measures)
     tracer = Tracer(source.labels, measures, lattice, thinning, source.confidence)
     cells = range(lattice.rows * lattice.cols)
-    records: list[CellRecord] = []
-
-    def commit(record: CellRecord) -> None:
-        records.append(record)
-        rows, cols = shape_of(lattice.window(record.number))
-        reporter.advance(rows * cols)
-
-    reporter.start("tracing", lattice.shape[0] * lattice.shape[1], 0)
-    try:
-        run(client, partial(trace_cells, tracer, str(folder.resolve())), cells, commit, should_stop)
-    finally:
-        reporter.finish()
-    if len(records) < len(cells):
+    work = Work(client, str(folder.resolve()), talk)
+    if options.cleaning is not None:
+        cleaned = _clean(work, tracer, options.cleaning)
+        if cleaned is None:
+            return None
+        tracer = cleaned
+    records = work.run("tracing", partial(trace_cells, tracer, work.folder), cells, lattice)
+    if records is None:
         return None
-    held = sum(record.held for record in records)
+    held = sum(record.result for record in records)
     if held:
-        reporter.note(f"{held} borders were left less simplified, so that none cross")
+        talk[0].note(f"{held} borders were left less simplified, so that none cross")
     store = CellFiles(folder)
     return Collector(store, lattice, measures, options.choice, thinning.scale).features()
 
 
+@dataclass(frozen=True)
+class Work:
+    """Where cells are worked on, and who is told."""
+
+    client: Client
+    folder: str
+    talk: tuple[Reporter, Callable[[], bool]]
+
+    def run(
+        self, what: str, task: Task, items: Sequence[Any], lattice: Lattice
+    ) -> list[CellRecord] | None:
+        """Records by cell; None if a stop was asked for."""
+        reporter, should_stop = self.talk
+        records: dict[int, CellRecord] = {}
+
+        def commit(record: CellRecord) -> None:
+            records[record.number] = record
+            rows, cols = shape_of(lattice.window(record.number))
+            reporter.advance(rows * cols)
+
+        reporter.start(what, lattice.shape[0] * lattice.shape[1], 0)
+        try:
+            run(self.client, task, items, commit, should_stop)
+        finally:
+            reporter.finish()
+        return [records[k] for k in sorted(records)] if len(records) == len(items) else None
+
+
+def _clean(work: Work, tracer: Tracer, cleaning: Cleaning) -> Tracer | None:
+    """The tracer of the cleaned map, which is written to the folder."""
+    lattice, reporter = tracer.lattice, work.talk[0]
+    cells = range(lattice.rows * lattice.cols)
+    surveyed = work.run("surveying", partial(survey_cells, tracer), cells, lattice)
+    if surveyed is None:
+        return None
+    new, stay = decide([r.result for r in surveyed], lattice, tracer.measures, cleaning)
+    if stay:
+        reporter.note(f"{stay} small regions stay: nothing around them is large enough to join")
+    items = list(zip(cells, new, strict=True))
+    if work.run("cleaning", partial(clean_cells, tracer, work.folder), items, lattice) is None:
+        return None
+    return replace(tracer, labels=CellLabels(work.folder, lattice))
+
+
 def trace_cells(tracer: Tracer, folder: str, cells: tuple[int, ...]) -> list[CellRecord]:
     """The task: trace some cells and keep them."""
-    store = CellFiles(Path(folder))
+
+    def one(cell: int) -> int:
+        traced = tracer(cell)
+        CellFiles(Path(folder)).put(cell, traced)
+        return traced.held
+
+    return _recorded(one, [(cell, cell) for cell in cells])
+
+
+def survey_cells(tracer: Tracer, cells: tuple[int, ...]) -> list[CellRecord]:
+    """The task: survey some cells."""
+    return _recorded(tracer.survey, [(cell, cell) for cell in cells])
+
+
+def clean_cells(
+    tracer: Tracer, folder: str, items: tuple[tuple[int, ndarray], ...]
+) -> list[CellRecord]:
+    """The task: write the labels of some cells anew."""
+
+    def one(item: tuple[int, ndarray]) -> None:
+        cell, labels = item
+        put_labels(folder, cell, relabelled(tracer.pixels(cell), labels))
+
+    return _recorded(one, [(item[0], item) for item in items])
+
+
+def _recorded(one: Callable[[Any], Any], items: Sequence[tuple[int, Any]]) -> list[CellRecord]:
+    records = []
     try:
-        return [_trace_and_keep(tracer, store, cell) for cell in cells]
+        for cell, item in items:
+            started = time.monotonic()
+            result = one(item)
+            records.append(CellRecord(cell, result, {"compute": time.monotonic() - started}))
+        return records
     except GeounetError as error:
         failure = type(error)(str(error))
     # Raised anew, without its causes: Dask pickles those too, and GDAL's cannot be read back.
     raise failure
-
-
-def _trace_and_keep(tracer: Tracer, store: CellFiles, number: int) -> CellRecord:
-    started = time.monotonic()
-    cell = tracer(number)
-    store.put(number, cell)
-    return CellRecord(number, cell.held, {"compute": time.monotonic() - started})

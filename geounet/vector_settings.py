@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from geounet.card import Frozen
 
@@ -76,6 +76,13 @@ class VectorSettings(Frozen):
         Annotated[str, AfterValidator(_is_area)] | None,
         Field(description="drop polygons below: 0.5ha, 100m2, 25px"),
     ] = None
+    absorb: Annotated[
+        bool, Field(description="join what is below --min-area to its neighbour instead")
+    ] = False
+    fill_holes: Annotated[
+        Annotated[str, AfterValidator(_is_area)] | None,
+        Field(description="join enclosed polygons below this to what surrounds them"),
+    ] = None
     simplify: Annotated[
         Annotated[str, AfterValidator(_is_length)] | None,
         Field(description="simplify borders, kept shared: 10m or 1px"),
@@ -104,4 +111,16 @@ class VectorSettings(Frozen):
     formats: Annotated[
         tuple[VectorFormat, ...], Field(description="vector formats; more than one may be given")
     ] = ()
+    zones: Annotated[
+        str | None, Field(description="polygon file; its names go to the field zone")
+    ] = None
+    zone_field: Annotated[str | None, Field(description="field of --zones with the names")] = None
     overwrite: Annotated[bool, Field(description="replace files that exist")] = False
+
+    @model_validator(mode="after")
+    def _something_to_absorb(self) -> VectorSettings:
+        if self.absorb and self.min_area is None:
+            raise ValueError("--absorb needs --min-area: below which size polygons join another")
+        if self.zone_field and not self.zones:
+            raise ValueError("--zone-field needs --zones: the file that has the field")
+        return self

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from geounet.class_raster import ClassRaster
 from geounet.engine import cluster
 from geounet.errors import InterruptedJobError, OutputError, SettingsError
+from geounet.features import Features
+from geounet.grid import Grid
 from geounet.placing import folder_beside
 from geounet.polygonize import PolygonOptions
 from geounet.raster import read_header
@@ -18,6 +20,7 @@ from geounet.tracing import Source, trace
 from geounet.vector import VectorLayer, write_features
 from geounet.vector_formats import check_target, with_format
 from geounet.vector_settings import VectorSettings, area_amount, length_amount
+from geounet.zones import Zones
 
 
 def vectorize(
@@ -53,7 +56,7 @@ def vectorize(
         check_target(path, grid, overwrite=settings.overwrite)
     values = raster.values()
     known = tuple(classes) or raster.classes(values)
-    options = polygon_options(settings, known, values)
+    options, zones = polygon_options(settings, known, values), zones_of(settings, grid)
     with (
         stop_on_signals() as stop,
         folder_beside(paths[0]) as folder,
@@ -65,8 +68,25 @@ def vectorize(
                 f"{out}: stopped before it was written; run the command again",
                 stop.exit_code or OutputError.exit_code,
             )
-        layer = VectorLayer(grid, known)
+        layer = VectorLayer(grid, known, zones=zones is not None)
+        features = with_zones(features, zones)
         return write_features(features, layer, paths, overwrite=settings.overwrite)
+
+
+def zones_of(settings: VectorSettings, grid: Grid) -> Zones | None:
+    """The zones that the settings name, if any.
+
+    Raises:
+        InputError: if they cannot be read.
+    """
+    if settings.zones is None:
+        return None
+    return Zones.read(Path(settings.zones), grid, settings.zone_field)
+
+
+def with_zones(batches: Iterator[Features], zones: Zones | None) -> Iterator[Features]:
+    """The features, with the names of their zones if there are zones."""
+    return batches if zones is None else map(zones.join, batches)
 
 
 def polygon_options(
@@ -80,6 +100,8 @@ def polygon_options(
     return PolygonOptions(
         classes=chosen_values(settings.classes, classes, values),
         min_area=area_amount(settings.min_area) if settings.min_area else None,
+        absorb=settings.absorb,
+        fill_holes=area_amount(settings.fill_holes) if settings.fill_holes else None,
         simplify=length_amount(settings.simplify) if settings.simplify else None,
         method=settings.simplify_method,
         smooth=settings.smooth,
