@@ -59,14 +59,16 @@ class CellFiles:
         # Runs of regions that follow one another are read at once.
         breaks = np.flatnonzero(np.diff(regions) != 1) + 1
         with _opened(self._path(number)) as file:
-            columns = {name: file.get_slice(f"{kind}.{name}") for name in table._fields}
-            whole = {name: columns[name][:] for name in table._fields if name != "xy"}
-            at = whole["at"][whole["of"]]
-            pieces = [
-                columns["xy"][at[run[0]] : at[run[-1] + 1]]
-                for run in np.split(regions, breaks)
-                if run.size
-            ]
+            whole = {
+                name: file.get_tensor(f"{kind}.lines.{name}")
+                for name in table._fields
+                if name != "xy"
+            }
+            vertices, at = file.get_slice(f"{kind}.lines.xy"), whole["at"][whole["of"]]
+            runs = [run for run in np.split(regions, breaks) if run.size]
+            spans = [(at[run[0]], at[run[-1] + 1]) for run in runs]
+            # A cell within a region has none of its border, and no slice of nothing can be read.
+            pieces = [vertices[start:stop] for start, stop in spans if start < stop]
         unread = np.empty((whole["at"][-1], 0), np.int32)
         chosen = select(table(**whole, xy=unread), regions)
         return chosen._replace(xy=np.concatenate([*pieces, np.empty((0, 2), np.int32)]))
@@ -117,5 +119,8 @@ def _opened(path: Path) -> safe_open:
 
 
 def _columns(kind: str, traced: Finished | Open) -> dict[str, ndarray]:
-    tables = {**traced[0]._asdict(), **traced[1]._asdict()}
-    return {f"{kind}.{name}": column for name, column in tables.items()}
+    sums, lines = traced
+    return {
+        **{f"{kind}.{name}": column for name, column in sums._asdict().items()},
+        **{f"{kind}.lines.{name}": column for name, column in lines._asdict().items()},
+    }

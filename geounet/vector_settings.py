@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from cyclopts import Parameter
 from pydantic import AfterValidator, Field, model_validator
 
 from geounet.card import Frozen
@@ -109,7 +110,9 @@ class VectorSettings(Frozen):
         tuple[str, ...], Field(description="polygons of these classes only, by name or value")
     ] = ()
     formats: Annotated[
-        tuple[VectorFormat, ...], Field(description="vector formats; more than one may be given")
+        tuple[VectorFormat, ...],
+        Parameter(name="--format"),
+        Field(description="more files of the same name: gpkg, shp, geojson …"),
     ] = ()
     zones: Annotated[
         str | None, Field(description="polygon file; its names go to the field zone")

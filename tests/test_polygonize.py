@@ -18,6 +18,7 @@ from geounet.area import PixelArea
 from geounet.class_raster import present_values
 from geounet.errors import SettingsError
 from geounet.grid import Grid
+from geounet.polygon_array import concatenated, shapely_of
 from geounet.polygonize import Features, PolygonOptions, polygonize
 from geounet.vector_settings import Amount, area_amount, length_amount
 
@@ -59,7 +60,8 @@ def all_of(batches) -> Features:
     batches = list(batches)
     if not batches:
         return Features(np.empty(0, object), *(np.empty(0) for _ in COLUMNS[1:]))
-    return Features(*(np.concatenate([getattr(b, name) for b in batches]) for name in COLUMNS))
+    columns = [concatenated([getattr(b, name) for b in batches]) for name in COLUMNS]
+    return Features(shapely_of(columns[0]), *columns[1:])
 
 
 def regions_of(mask: np.ndarray) -> list[tuple[int, np.ndarray]]:
