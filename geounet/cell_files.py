@@ -68,7 +68,7 @@ class CellFiles:
             runs = [run for run in np.split(regions, breaks) if run.size]
             spans = [(at[run[0]], at[run[-1] + 1]) for run in runs]
             # A cell within a region has none of its border, and no slice of nothing can be read.
-            pieces = [vertices[start:stop] for start, stop in spans if start < stop]
+            pieces: list[ndarray] = [vertices[start:stop] for start, stop in spans if start < stop]
         unread = np.empty((whole["at"][-1], 0), np.int32)
         chosen = select(table(**whole, xy=unread), regions)
         return chosen._replace(xy=np.concatenate([*pieces, np.empty((0, 2), np.int32)]))

@@ -121,9 +121,14 @@ class VectorSettings(Frozen):
     overwrite: Annotated[bool, Field(description="replace files that exist")] = False
 
     @model_validator(mode="after")
-    def _something_to_absorb(self) -> VectorSettings:
+    def _choices_go_together(self) -> VectorSettings:
         if self.absorb and self.min_area is None:
             raise ValueError("--absorb needs --min-area: below which size polygons join another")
+        if self.split and self.min_area is not None and not self.absorb:
+            raise ValueError(
+                "--split cuts features, and --min-area would drop small parts of large ones; give "
+                "--absorb too, which joins whole ones before they are cut"
+            )
         if self.zone_field and not self.zones:
             raise ValueError("--zone-field needs --zones: the file that has the field")
         return self

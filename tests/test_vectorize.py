@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
@@ -145,5 +147,49 @@ def test_a_file_that_breaks_off_is_refused(tmp_path):
     mask = write(tmp_path / "mask.tif", noise, compress="deflate")
     data = mask.read_bytes()
     mask.write_bytes(data[: len(data) - 60])
-    with pytest.raises(InputError, match=r"rows 0 to 31, columns 0 to 23 cannot be read: .* is the file complete"):
+    message = r"rows 0 to 31, columns 0 to 23 cannot be read: .* is the file complete"
+    with pytest.raises(InputError, match=message):
         vectorize(mask, tmp_path / "features.gpkg")
+
+
+def test_zones_give_features_the_name_of_the_one_that_holds_most_of_them(tmp_path):
+    mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
+    x, y = GRID.transform @ (12, 0)
+    halves = [
+        shapely.box(x - 500, y - 500, x, y + 500),
+        shapely.box(x, y - 500, x + 500, y + 500),
+    ]
+    zones = geopandas.GeoDataFrame({"name": ["west", "east"]}, geometry=halves, crs=GRID.crs)
+    zones.to_file(tmp_path / "zones.gpkg")
+    settings = VectorSettings(zones=str(tmp_path / "zones.gpkg"))
+    vectorize(mask, tmp_path / "features.gpkg", settings)
+    found = read(tmp_path / "features.gpkg")
+    west = shapely.area(shapely.intersection(found.geometry.to_numpy(), halves[0]))
+    most = np.where(west * 2 > shapely.area(found.geometry.to_numpy()), "west", "east")
+    even = np.isclose(west * 2, shapely.area(found.geometry.to_numpy()))
+    assert (found["zone"].to_numpy() == most)[~even].all()
+    assert set(found["zone"]) == {"west", "east"}
+
+
+def test_small_polygons_join_a_neighbour_in_the_file_too(tmp_path):
+    mask = write(tmp_path / "mask.tif", labels_of((0, 1, 3)).astype(np.uint8))
+    settings = VectorSettings(min_area="20px", absorb=True, simplify="1px", smooth=1)
+    vectorize(mask, tmp_path / "features.gpkg", settings)
+    found = read(tmp_path / "features.gpkg")
+    assert found["n_px"].min() >= 20
+    assert found["n_px"].sum() == 31 * 23
+    assert shapely.coverage_is_valid(found.geometry.to_numpy())
+    assert shapely.area(found.geometry.to_numpy()).sum() == pytest.approx(31 * 23 * 100)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"absorb": True}, r"--absorb needs --min-area"),
+        ({"zone_field": "name"}, r"--zone-field needs --zones"),
+        ({"split": True, "min_area": "1ha"}, r"--min-area would drop small parts of large ones"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        VectorSettings(**settings)

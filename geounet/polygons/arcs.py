@@ -36,7 +36,7 @@ class Ground(NamedTuple):
         lengths: of a crack along a row and along a column, for blocks of SIDE pixels; -1 unknown.
         phase: the cell's first (row, col) in its block.
         marks: the cracks at each vertex, from `find_cracks`.
-        index: of each vertex: its node, -1 before a walk has turned there, -2 after.
+        node_at: of each vertex: its node, -1 before a walk has turned there, -2 after.
     """
 
     framed: ndarray
@@ -44,7 +44,7 @@ class Ground(NamedTuple):
     lengths: ndarray
     phase: tuple[int, int]
     marks: ndarray
-    index: ndarray
+    node_at: ndarray
 
 
 class Nodes(NamedTuple):
@@ -114,7 +114,7 @@ def _number_nodes(ground, nodes):
     for i in range(ground.marks.shape[0]):
         for j in range(ground.marks.shape[1]):
             if ground.marks[i, j] & NODE:
-                ground.index[i, j] = n
+                ground.node_at[i, j] = n
                 nodes.row[n], nodes.col[n] = i, j
                 n += 1
     return n
@@ -186,17 +186,17 @@ def _walk(ground, arcs, k, start):
         length = -1 if edge < 0 or length < 0 else length + edge
         area += STEP_ROW[heading] * j
         i, j = i + STEP_ROW[heading], j + STEP_COL[heading]
-        if ground.index[i, j] >= 0:
+        if ground.node_at[i, j] >= 0:
             break
         bits = ground.marks[i, j]
         if not bits >> heading & 1:
-            ground.index[i, j] = -2
+            ground.node_at[i, j] = -2
             arcs.row[at], arcs.col[at] = i, j
             at += 1
             heading = (heading + 1) % 4 if bits >> ((heading + 1) % 4) & 1 else (heading + 3) % 4
     arcs.row[at], arcs.col[at] = i, j
     arcs.at[k + 1] = at + 1
-    arcs.end[k], arcs.arrives[k] = ground.index[i, j], heading
+    arcs.end[k], arcs.arrives[k] = ground.node_at[i, j], heading
     arcs.area[k], arcs.length[k] = area, length
 
 
@@ -226,7 +226,7 @@ def _trace_between(ground, nodes, arcs, n_nodes):
 
 
 @compiled
-def trace_arcs(ground: Ground):
+def trace_arcs(ground: Ground) -> tuple[Nodes, Arcs]:
     """The nodes of a cell, and the arcs between them and around islands."""
     h, w = ground.regions_of.shape
     n_nodes, n_loops, ends, cracks = _count(ground.marks)
@@ -236,8 +236,8 @@ def trace_arcs(ground: Ground):
     k = _trace_between(ground, nodes, arcs, n_nodes)
     for i in range(h):
         for j in range(w):
-            if ground.marks[i, j] == EAST | SOUTH and ground.index[i, j] == -1:
-                ground.index[i, j] = n_nodes
+            if ground.marks[i, j] == EAST | SOUTH and ground.node_at[i, j] == -1:
+                ground.node_at[i, j] = n_nodes
                 nodes.row[n_nodes], nodes.col[n_nodes] = i, j
                 _trace_from(ground, nodes, arcs, k, n_nodes, 1)
                 n_nodes += 1

@@ -92,9 +92,9 @@ def trace_cell(
         mark_open(pixels.framed, regions)
     phase = (corner[0] % SIDE, corner[1] % SIDE)
     h, w = regions.of.shape
-    index = np.full((h + 1, w + 1), -1, np.int32)
+    unknown = np.full((h + 1, w + 1), -1, np.int32)
     marks = find_cracks(pixels.framed, thinning.split)
-    ground = Ground(pixels.framed, regions.of, lengths, phase, marks, index)
+    ground = Ground(pixels.framed, regions.of, lengths, phase, marks, unknown)
     nodes, arcs = trace_arcs(ground)
     lines = find_lines(ground, regions, nodes, arcs)
     sums = _sums(regions, arcs, corner, scene_cols)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -20,13 +20,14 @@ def compiled(function: Loop) -> Loop:
     """Compile with Numba: without the interpreter's lock, and kept on disk where that can be."""
     folder = _folder()
     if folder is None:
-        return numba.njit(nogil=True)(function)
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+        return cast(Loop, numba.njit(nogil=True)(function))
+    config: Any = numba.config
+    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
     try:
-        return numba.njit(nogil=True, cache=True)(function)
+        return cast(Loop, numba.njit(nogil=True, cache=True)(function))
     finally:
         # Other code of this process keeps its own folder.
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
 @cache

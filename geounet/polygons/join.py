@@ -210,7 +210,9 @@ def _append(xy, v, start, lines, k):
 
 
 @compiled
-def link_chains(of, lines: Chains, by_start):
+def link_chains(
+    of: ndarray, lines: Chains, by_start: ndarray
+) -> tuple[ndarray, ndarray, ndarray, ndarray]:
     """Rings of chains.
 
     Args:

@@ -130,7 +130,7 @@ def _begins(following):
 
 
 @compiled
-def find_lines(ground: Ground, regions: Regions, nodes: Nodes, arcs: Arcs):
+def find_lines(ground: Ground, regions: Regions, nodes: Nodes, arcs: Arcs) -> Lines:
     """Rings and chains of a cell, each region on the left of its own."""
     following = _successors(ground, regions, nodes, arcs)
     begins, chains = _begins(following)
@@ -217,8 +217,8 @@ def together(tables: Sequence[Table]) -> Table:
         np.concatenate([[0], np.cumsum(np.concatenate([np.diff(one[k]) for one in tables]))])
         for k in range(2)
     )
-    columns = zip(*(one[2:] for one in tables), strict=True)
-    return type(tables[0])(of, at, *(np.concatenate(column) for column in columns))
+    rest = [np.concatenate([one[k] for one in tables]) for k in range(2, len(tables[0]))]
+    return type(tables[0])(of, at, *rest)
 
 
 @compiled

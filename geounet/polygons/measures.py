@@ -58,7 +58,9 @@ class Measures:
         rows, cols = window
         smooth = self.pixel_area.interpolation(window)
         if smooth is not None:
-            return _interpolated(*smooth, self.area_units)
+            first_row, row_weights, first_col, col_weights, nodes = smooth
+            by_row, by_col = (first_row, row_weights), (first_col, col_weights)
+            return _interpolated(by_row, by_col, nodes, self.area_units)
         alike = self.pixel_area.rows_are_alike
         part = (rows, slice(cols.start, cols.start + 1)) if alike else window
         return _whole(self.pixel_area.window(part), self.area_units)
@@ -94,7 +96,7 @@ class Measures:
         known = np.isfinite(lon[0] + lon[1] + lat[0] + lat[1])
         ends = [np.where(known, v, 0.0) for v in (lon[0], lat[0], lon[1], lat[1])]
         geod, _ = _reference(self.grid.crs)
-        metres = geod.inv(*ends)[2] / (2 * (half[0] + half[1]))
+        metres = geod.inv(ends[0], ends[1], ends[2], ends[3])[2] / (2 * (half[0] + half[1]))
         return np.where(known, metres, np.nan)
 
     def _lonlat(self, row: ndarray, col: ndarray) -> tuple[ndarray, ndarray]:
@@ -109,7 +111,10 @@ class Measures:
 def _reference(crs: CRS) -> tuple[pyproj.Geod, pyproj.Transformer]:
     """The ellipsoid of a CRS, and the way from the CRS to longitude and latitude on it."""
     full = pyproj.CRS.from_wkt(crs.to_wkt(version="WKT2_2019"))
-    return full.get_geod(), pyproj.Transformer.from_crs(full, full.geodetic_crs, always_xy=True)
+    geod = full.get_geod()
+    # `PixelArea` has refused a CRS without an ellipsoid.
+    assert geod is not None
+    return geod, pyproj.Transformer.from_crs(full, full.geodetic_crs, always_xy=True)
 
 
 def _blocks(span: slice, length: int) -> tuple[ndarray, ndarray]:
@@ -122,8 +127,9 @@ def _blocks(span: slice, length: int) -> tuple[ndarray, ndarray]:
 
 
 @compiled
-def _interpolated(r0, row_weights, c0, col_weights, nodes, units):
+def _interpolated(by_row, by_col, nodes, units):
     """Whole units of each pixel of a window from `PixelArea.interpolation`."""
+    (r0, row_weights), (c0, col_weights) = by_row, by_col
     areas = np.empty((r0.size, c0.size), np.int64)
     down = np.empty(nodes.shape[1])
     for i in range(r0.size):

@@ -145,7 +145,7 @@ def _score(regions, confidence):
 
 
 @compiled
-def mark_open(framed, regions: Regions) -> None:
+def mark_open(framed: ndarray, regions: Regions) -> None:
     """Mark the regions that go on beyond an edge of the cell."""
     h, w = regions.of.shape
     for i in range(h):

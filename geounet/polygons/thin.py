@@ -136,7 +136,7 @@ class Ends(NamedTuple):
     closed: ndarray
     pair: ndarray
     bent: ndarray
-    count: ndarray
+    vertices: ndarray
     straight: ndarray
 
 
@@ -189,8 +189,8 @@ def _fill_buckets(net):
 def _may_shorten(ends, k):
     """True if arc ``k`` can lose a vertex and its regions still hold an area."""
     if ends.closed[k]:
-        return ends.count[k] > 4
-    return ends.count[k] > 3 or not (ends.bent[k] or ends.straight[ends.pair[k]] > 0)
+        return ends.vertices[k] > 4
+    return ends.vertices[k] > 3 or not (ends.bent[k] or ends.straight[ends.pair[k]] > 0)
 
 
 @compiled
@@ -208,7 +208,7 @@ def take_out(at, net, ends, chosen):
     arc_of = np.empty(net.row.size, np.int32)
     for k in range(at.size - 1):
         arc_of[at[k] : at[k + 1]] = k
-        ends.straight[ends.pair[k]] += ends.count[k] == 2
+        ends.straight[ends.pair[k]] += ends.vertices[k] == 2
     again = True
     while again:
         again = False
@@ -220,8 +220,8 @@ def take_out(at, net, ends, chosen):
                 continue
             net.gone[v] = again = True
             after[before[v]], before[after[v]] = after[v], before[v]
-            ends.count[k] -= 1
-            ends.straight[ends.pair[k]] += ends.count[k] == 2
+            ends.vertices[k] -= 1
+            ends.straight[ends.pair[k]] += ends.vertices[k] == 2
 
 
 @compiled
