@@ -22,6 +22,9 @@ COMMANDS = {
     "doctor": "Versions, devices and settings of this installation.",
     "demo": "Map water on a small Sentinel-2 scene that comes with geounet.",
 }
+CHANGE = {
+    "flood": "Water before and after: what is newly flooded, what receded, by district.",
+}
 ASSESS = {
     "design": "Draw a probability sample of a map's pixels, to interpret.",
     "estimate": "Accuracy and error-adjusted areas with 95 % intervals, from interpreted points.",
@@ -43,6 +46,8 @@ def _make_app() -> App:
     )
     for name, summary in COMMANDS.items():
         app.command(f"geounet.commands:{name}", name=name, help=summary)
+    for name, summary in CHANGE.items():
+        app.command(f"geounet.change_commands:{name}", name=name, help=summary)
     models = App(
         name="models", help="Models: those that come with geounet, their cards, and imported ones."
     )

@@ -1,0 +1,39 @@
+"""What ``geounet flood`` and ``geounet deforestation`` do: arguments become one call.
+
+Every command is imported when it is called, and imports what it runs: see cli.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from geounet.change_settings import FloodSettings, with_file
+from geounet.commands import Flat, Talk, Talking
+
+Config = Annotated[
+    str | None, Parameter(help="YAML file of settings, named as the flags; flags come first")
+]
+Model = Annotated[str, Parameter(help="name of a shipped model, or a .safetensors file")]
+First = Annotated[str, Parameter(help="scene of the first date; the map lies on its grid")]
+
+
+def flood(
+    before: First,
+    after: Annotated[str, Parameter(help="scene of the second date")],
+    out: Annotated[str, Parameter(help="new folder for the map, its polygons and tables")],
+    model: Model = "water",
+    config: Config = None,
+    settings: Annotated[FloodSettings, Flat] = FloodSettings(),
+    talk: Talking = Talk(),
+) -> None:
+    """Compare water of two dates: newly flooded, receded, on both; mask, polygons, report."""
+    from geounet.pipelines.flood import flood as run_flood
+    from geounet.progress import make_reporter
+    from geounet.tables import print_results
+
+    reporter = make_reporter(talk.progress, talk.quiet)
+    given = with_file(settings, config)
+    print_results(run_flood(before, after, Path(out), model, given, reporter))

@@ -1,0 +1,254 @@
+"""What is known of a change before a pixel is read: scenes of several dates on the first's grid."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import shapely
+
+from geounet import cog, vector_formats
+from geounet.ancillary import Ancillary, open_ancillary
+from geounet.aoi import read_aoi
+from geounet.area import PixelArea
+from geounet.card import LandClass
+from geounet.change_rules import ChangeRule
+from geounet.change_settings import ChangeSettings
+from geounet.errors import InputError, SettingsError
+from geounet.fit import MARGIN, Fit, fit
+from geounet.grid import Grid
+from geounet.model_file import Model, load_model
+from geounet.planning import LARGEST_CACHE, JobPlan, cache_of, device_name, make_plan
+from geounet.resample import overlap
+from geounet.scene import Scene, open_scene
+from geounet.vectorization import chosen_values
+from geounet.versions import versions
+from geounet.zones import Zones
+
+MOST_DATES = 100
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a job asks of the dates.
+
+    Attributes:
+        classes: of the map that answers it.
+        rule: which value each kind of change gets.
+        marks: a raster that the rule's ``marked`` looks at, if there is one.
+        in_order: True if a later scene must not be older.
+        further: writes more files of the finished map, each by its name.
+    """
+
+    classes: tuple[LandClass, ...]
+    rule: ChangeRule
+    marks: str | None = None
+    in_order: bool = False
+    further: Mapping[str, Callable[..., Path]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PreparedChange:
+    """Everything known before a pixel is read; ``fits`` has one entry a date, on one grid."""
+
+    fits: tuple[Fit, ...]
+    model: Model
+    question: Question
+    ancillary: Ancillary | None
+    area: shapely.Geometry | None
+    zones: Zones | None
+    plan: JobPlan
+    settings: ChangeSettings
+
+    @property
+    def grid(self) -> Grid:
+        return self.fits[0].scene.grid
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know before the job begins, each once."""
+        own = (note for fitted in self.fits for note in fitted.notes)
+        return tuple(dict.fromkeys([*own, *_date_notes(self.fits), *self.plan.notes]))
+
+    @property
+    def target(self) -> tuple[int, ...]:
+        """Which of the network's classes count, by their place in its card."""
+        classes = self.model.card.classes
+        values = chosen_values(self.settings.target, classes)
+        return tuple(k for k, c in enumerate(classes) if values and c.value in values)
+
+
+def prepare_change(
+    sources: Sequence[str | Path], model: str | Path, question: Question, settings: ChangeSettings
+) -> PreparedChange:
+    """Open, check and plan, from headers alone.
+
+    Raises:
+        GeounetError: the scenes, the model, the settings or the outputs do not go together.
+    """
+    loaded = load_model(model)
+    _check_target(settings, loaded, model)
+    chosen_values(settings.classes, question.classes)
+    fits = _fits(sources, loaded, settings)
+    if question.in_order:
+        _refuse_disorder([f.scene for f in fits])
+    grid = fits[0].scene.grid
+    # What could not be written at the end is refused now, before hours of work.
+    cog.check_target(Path("mask.tif"), grid, overwrite=True)
+    for name in settings.vector_formats:
+        vector_formats.check_target(Path(f"features.{name}"), grid, overwrite=True)
+    zones = Zones.read(settings.zones, grid, settings.zone_field) if settings.zones else None
+    prepared = PreparedChange(
+        fits=fits,
+        model=loaded,
+        question=question,
+        ancillary=open_ancillary(question.marks, grid) if question.marks else None,
+        area=read_aoi(settings.aoi, grid) if settings.aoi else None,
+        zones=zones,
+        plan=make_plan(fits[0].scene, loaded.card, settings, None),
+        settings=settings,
+    )
+    return replace(prepared, plan=_plan(prepared))
+
+
+def with_window_of_change(prepared: PreparedChange, earlier: Mapping[str, Any]) -> PreparedChange:
+    """Without ``--window`` it was chosen from the memory of that day: keep it."""
+    if prepared.settings.window is not None or "window" not in earlier:
+        return prepared
+    settings = prepared.settings.model_copy(update={"window": earlier["window"]})
+    return replace(prepared, plan=_plan(replace(prepared, settings=settings)))
+
+
+def change_fingerprint(prepared: PreparedChange) -> dict[str, Any]:
+    """All that the bytes of the outputs depend on; a resume refuses any change of it."""
+    s, plan, question = prepared.settings, prepared.plan.plan, prepared.question
+    area = shapely.to_wkb(prepared.area) if prepared.area is not None else b""
+    marks, zones = prepared.ancillary, prepared.zones
+    return {
+        "dates": [
+            {"scene": f.scene.fingerprint(), "scale": list(f.scale), "offset": list(f.offset)}
+            for f in prepared.fits
+        ],
+        "model": prepared.model.card.sha256,
+        "target": list(prepared.target),
+        "rule": [list(vars(question.rule).items()), [c.model_dump() for c in question.classes]],
+        "marks": marks.fingerprint() if marks else {},
+        "zones": _digest(zones) if zones else "",
+        "window": plan.window,
+        "halo": plan.halo,
+        "precision": s.precision,
+        "tta": s.tta,
+        "device": device_name(),
+        "aoi": hashlib.sha256(area).hexdigest() if area else "",
+        "polygons": s.model_dump(mode="json", include=_POLYGONS),
+        "versions": versions(),
+    }
+
+
+_POLYGONS = {
+    *("formats", "min_area", "simplify", "simplify_method", "simplify_outline", "smooth"),
+    *("split", "classes", "score"),
+}
+
+
+def _digest(zones: Zones) -> str:
+    shapes = b"".join(shapely.to_wkb(zones.pieces).tolist())
+    names = "\0".join(zones.names).encode()
+    return hashlib.sha256(names + zones.zone_of.tobytes() + shapes).hexdigest()
+
+
+def _plan(prepared: PreparedChange) -> JobPlan:
+    s, scenes = prepared.settings, [f.scene for f in prepared.fits]
+    plan = make_plan(scenes[0], prepared.model.card, s, prepared.area, 2)
+    cache = sum(cache_of(scene, plan.plan) for scene in scenes)
+    return replace(plan, cache=min(cache, LARGEST_CACHE))
+
+
+def _check_target(settings: ChangeSettings, model: Model, name: str | Path) -> None:
+    classes = model.card.classes
+    try:
+        values = chosen_values(settings.target, classes)
+    except SettingsError as error:
+        raise SettingsError(
+            f"--target: the model {name}: {error}, or use another --model"
+        ) from None
+    if values is None or len(set(values)) == len(classes):
+        raise SettingsError(
+            "--target names every class of the model; leave out what does not count"
+        )
+
+
+def _fits(sources: Sequence[str | Path], model: Model, settings: ChangeSettings) -> tuple[Fit, ...]:
+    if not 2 <= len(sources) <= MOST_DATES:
+        raise SettingsError(
+            f"{len(sources)} scenes were given; a change needs 2 to {MOST_DATES}, the oldest first"
+        )
+    scenes = [open_scene(s, settings.of_date(k, len(sources))) for k, s in enumerate(sources)]
+    fits: list[Fit] = []
+    for scene in scenes:
+        if not overlap(scene.grid, scenes[0].grid):
+            raise InputError(
+                f"{scene.name}: does not overlap {scenes[0].name}; give scenes of the same place"
+            )
+        note = _size_notes(scene, scenes[0])
+        fitted = fit(replace(scene, grid=scenes[0].grid), model.card, settings.strict)
+        fits.append(replace(fitted, notes=(*fitted.notes, *note)))
+    _refuse_shared([f.scene for f in fits])
+    return tuple(fits)
+
+
+def _size_notes(scene: Scene, first: Scene) -> tuple[str, ...]:
+    """A doubt where one date is much coarser, and so blurs what the other shows."""
+    ratio = _metres(scene.grid) / _metres(first.grid)
+    if 1 / MARGIN < ratio < MARGIN:
+        return ()
+    return (
+        f"{scene.name}: its pixels are {ratio:.3g} times those of {first.name}: along every border "
+        "change will be seen that is none; bring both to the coarser size with --resolution",
+    )
+
+
+def _metres(grid: Grid) -> float:
+    return sqrt(PixelArea(grid).typical)
+
+
+def _refuse_shared(scenes: Sequence[Scene]) -> None:
+    """Two dates that read one band of one file would show no change, whatever happened."""
+    taken: dict[tuple[str, int], str] = {}
+    for date, scene in enumerate(scenes):
+        for band in scene.bands:
+            place = (band.file, band.index)
+            if place in taken:
+                raise InputError(
+                    f"{band.raster.shown}: band {band.index} is read for two dates, as {band.name} "
+                    f"of scene {date + 1} and of {taken[place]}; give each date its own file"
+                )
+        taken |= {(band.file, band.index): f"scene {date + 1}" for band in scene.bands}
+
+
+def _refuse_disorder(scenes: Sequence[Scene]) -> None:
+    for old, new in pairwise(scenes):
+        if old.date and new.date and new.date < old.date:
+            raise InputError(
+                f"{new.name}: is of {new.date}, before {old.name} of {old.date}; "
+                "give the scenes by date, the oldest first"
+            )
+
+
+def _date_notes(fits: Sequence[Fit]) -> tuple[str, ...]:
+    first, last = fits[0].scene, fits[-1].scene
+    notes = []
+    if first.date and last.date and last.date < first.date:
+        notes.append(
+            f"{last.name} is of {last.date}, before {first.name} of {first.date}: what is called "
+            "newly flooded is then what fell dry"
+        )
+    if len({f.scene.level for f in fits}) > 1:
+        levels = ", ".join(f"{f.scene.name} {f.scene.level or 'unknown'}" for f in fits)
+        notes.append(f"the scenes are not of one processing level ({levels}): expect false change")
+    return tuple(notes)

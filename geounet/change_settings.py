@@ -1,0 +1,133 @@
+"""What a user may ask of a job that compares dates: one definition for flags, YAML and Python.
+
+No raster or array library is imported here, so that the command line can show its help at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from cyclopts import Parameter
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from geounet.errors import SettingsError
+from geounet.scene_options import MASK_HELP, SceneOptions
+from geounet.settings import JobSettings
+from geounet.vector_settings import area_amount
+
+SIZE_LIMIT = 2**20
+
+
+class ChangeSettings(JobSettings):
+    """How scenes of several dates are read and compared, and what is written of the change."""
+
+    target: Annotated[
+        tuple[str, ...],
+        Parameter(name="--target"),
+        Field(min_length=1, description="the model's classes that count, by name or value"),
+    ] = ("water",)
+    threshold: Annotated[
+        float, Field(gt=0, lt=1, description="least probability of the class, on each date")
+    ] = 0.5
+    mask_before: Annotated[
+        tuple[str, ...], Field(description=f"of the first date only: {MASK_HELP}")
+    ] = ()
+    mask_after: Annotated[
+        tuple[str, ...], Field(description="of the second of two dates only, likewise")
+    ] = ()
+    zones: Annotated[
+        str | None, Field(description="vector file of districts or the like, for names and sums")
+    ] = None
+    zone_field: Annotated[str | None, Field(description="field of the zones' names")] = None
+    score: Annotated[bool, Field(description="also write score.tif")] = False
+
+    @model_validator(mode="after")
+    def _zones_have_a_file(self) -> ChangeSettings:
+        if self.zone_field and not self.zones:
+            raise ValueError("--zone-field names a field of --zones: give that file too")
+        return self
+
+    def of_date(self, date: int, dates: int) -> SceneOptions:
+        """How the scene of a date is read.
+
+        Raises:
+            SettingsError: if a mask is of the second of two dates, and there are more.
+        """
+        if self.mask_after and dates > 2:
+            raise SettingsError(
+                "--mask-after is of the second of two dates; with more, give each scene its mask "
+                "in a scene.yaml, or one rule for all with --mask"
+            )
+        own = {0: self.mask_before, 1: self.mask_after}.get(date, ())
+        return self.model_copy(update={"mask": own or self.mask})
+
+
+class FloodSettings(ChangeSettings):
+    """How water before and after a flood is compared."""
+
+    permanent_water: Annotated[
+        str | None,
+        Field(description="raster of water that lasts, on any grid: any number but 0"),
+    ] = None
+
+
+def _is_area(text: str) -> str:
+    area_amount(text)
+    return text
+
+
+class DeforestationSettings(ChangeSettings):
+    """How forest on two or more dates is compared."""
+
+    target: Annotated[
+        tuple[str, ...],
+        Parameter(name="--target"),
+        Field(min_length=1, description="the model's classes that count, by name or value"),
+    ] = ("forest",)
+    min_area: Annotated[
+        Annotated[str, AfterValidator(_is_area)] | None,
+        Field(description="drop polygons and alerts below: 0.5ha, 100m2, 25px"),
+    ] = "0.5ha"
+
+
+Settings = TypeVar("Settings", bound=ChangeSettings)
+
+
+def with_file(given: Settings, path: str | None) -> Settings:
+    """The settings of a YAML file, under what was given on the command line.
+
+    Names are those of the flags, with ``-`` or ``_``.
+
+    Raises:
+        SettingsError: if the file cannot be read, or a setting is unknown or wrong.
+    """
+    if path is None:
+        return given
+    told = given.model_dump(include=given.model_fields_set)
+    try:
+        return type(given).model_validate({**_read(Path(path)), **told})
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place, text = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{path}: {place or 'settings'}: {text}; see --help") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(SIZE_LIMIT)
+        # Aliases let a small file stand for gigabytes.
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise SettingsError(f"{path}: uses YAML aliases, which are not read; write values out")
+        found = yaml.safe_load(text)
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}; check the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        cause = " ".join(str(error).split())
+        raise SettingsError(f"{path}: is not YAML: {cause}; mend that line") from error
+    if not isinstance(found, dict):
+        raise SettingsError(f"{path}: holds no settings; write them as in `min_area: 1ha`")
+    names = {str(name).replace("-", "_"): value for name, value in found.items()}
+    return {{"format": "formats"}.get(name, name): value for name, value in names.items()}

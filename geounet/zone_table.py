@@ -1,0 +1,85 @@
+"""A map of change, summed by zone: hectares of each class in each district."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from math import fsum
+from pathlib import Path
+
+import numpy as np
+import shapely
+from rasterio.features import rasterize
+
+from geounet.area import HECTARE, PixelArea
+from geounet.card import NODATA
+from geounet.change import Made
+from geounet.csv_table import Cell, write_csv
+from geounet.grid import Grid
+from geounet.raster import read_header
+from geounet.resample import Part, read_on
+from geounet.zones import Zones
+
+TOTAL = "total"
+Sums = dict[tuple[int, int | str], list[float]]
+"""Square metres by zone and class value, or ``total`` for all of the zone that the scene holds."""
+
+
+def write_zone_table(path: Path, made: Made, share_of: Sequence[int]) -> Path:
+    """A line per zone: hectares on the scene, mapped, of each class; the share of some classes.
+
+    A pixel belongs to every zone that its centre lies in. The share is of the mapped area.
+
+    Raises:
+        OutputError: if the table cannot be written.
+    """
+    zones, classes = made.prepared.zones, made.source.classes
+    if zones is None:
+        return path
+    sums = _sums(made, zones)
+    asked = [c.name.replace(" ", "_") for c in classes if c.value in share_of]
+    names = [c.name.replace(" ", "_") for c in classes]
+    header = ["zone", "on_scene_ha", "mapped_ha", *(f"{n}_ha" for n in names)]
+    header.append(f"{'_and_'.join(asked)}_share")
+
+    def rows() -> Iterator[Sequence[Cell]]:
+        for zone, name in enumerate(zones.names):
+            parts = {c.value: fsum(sums.get((zone, c.value), ())) / HECTARE for c in classes}
+            whole, mapped = fsum(sums.get((zone, TOTAL), ())) / HECTARE, fsum(parts.values())
+            share = fsum(parts[v] for v in share_of) / mapped if mapped else None
+            yield [name, whole, mapped, *parts.values(), share]
+
+    write_csv(path, header, rows())
+    return path
+
+
+def _sums(made: Made, zones: Zones) -> Sums:
+    """Read mask.tif tile by tile; what is held is a number for each tile, zone and class."""
+    grid = made.source.grid
+    sums: Sums = defaultdict(list)
+    area = PixelArea(grid)
+    mask = Part(read_header(str((made.out / "mask.tif").resolve())), (1,), (None,), "nearest")
+    tree = shapely.STRtree(zones.pieces)
+    for tile in made.source.tiles:
+        part = grid[tile.core]
+        pieces = tree.query(shapely.Polygon(part.corners), predicate="intersects")
+        if not len(pieces):
+            continue
+        labels = read_on(mask, grid, tile.core)[0][..., 0]
+        metres = area.window(tile.core)
+        for zone in np.unique(zones.zone_of[pieces]).tolist():
+            here = _burnt(zones.pieces[pieces[zones.zone_of[pieces] == zone]], part)
+            found, size = labels[here], metres[here]
+            sums[zone, TOTAL].append(float(size.sum()))
+            totals = np.bincount(found, weights=size, minlength=NODATA + 1)
+            for value in np.flatnonzero(totals).tolist():
+                sums[zone, value].append(float(totals[value]))
+    return sums
+
+
+def _burnt(pieces: np.ndarray, grid: Grid) -> np.ndarray:
+    """True for pixels whose centre lies in one of the pieces."""
+    parts = shapely.get_parts(pieces)
+    areas = parts[shapely.get_dimensions(parts) == 2].tolist()
+    burnt = rasterize(areas, out_shape=grid.shape, transform=grid.transform, dtype="uint8")
+    return burnt > 0
