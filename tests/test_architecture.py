@@ -12,10 +12,10 @@ PACKAGE = ROOT / "geounet"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stem != "__init__")
 CORE = {
     "area", "blocks", "card", "errors", "grid", "networks", "polygonize", "predict",
-    "features", "polygon_array", "polygons.arcs", "polygons.cell", "polygons.clean", "polygons.survey", "polygons.collect",
-    "polygons.compiled", "polygons.cracks", "polygons.emit", "polygons.join", "polygons.lattice",
-    "polygons.lines", "polygons.measures", "polygons.rank", "polygons.regions", "polygons.store",
-    "polygons.thin", "polygons.trace",
+    "features", "polygon_array", "polygons.arcs", "polygons.cell", "polygons.clean",
+    "polygons.collect", "polygons.compiled", "polygons.cracks", "polygons.emit", "polygons.join",
+    "polygons.lattice", "polygons.lines", "polygons.measures", "polygons.rank",
+    "polygons.regions", "polygons.store", "polygons.survey", "polygons.thin", "polygons.trace",
     "resnet_unet", "sensors", "style", "unet", "learn.augment", "learn.block_index",
     "change_rules", "learn.border", "learn.boundary", "learn.calibration", "learn.chip_source",
     "learn.geometry", "learn.ground", "learn.intervals", "learn.light", "learn.losses",

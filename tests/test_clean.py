@@ -59,6 +59,17 @@ def clusters_of(members: set, borders: dict) -> list[set]:
     return found
 
 
+def holes(borders: dict, void: set, size: list, fill: int, target: dict) -> set:
+    """Set the targets of enclosed clusters; returns their regions."""
+    filled = set()
+    for cluster in clusters_of({r for r in target if size[r] < fill}, borders):
+        around = {n for r in cluster for n in borders[r]} - cluster
+        if sum(size[r] for r in cluster) < fill and not cluster & void and len(around) == 1:
+            filled |= cluster
+            target.update(dict.fromkeys(cluster, around.pop()))
+    return filled
+
+
 def cleaned(mask: np.ndarray, absorb: int, fill: int) -> np.ndarray:
     """The mask after the rule of ``polygons/clean.py``."""
     of, size = regions_of(mask)
@@ -68,12 +79,7 @@ def cleaned(mask: np.ndarray, absorb: int, fill: int) -> np.ndarray:
     def best(lengths: dict) -> int:
         return min(lengths, key=lambda host: (-lengths[host], -size[host], host))
 
-    filled = set()
-    for cluster in clusters_of({r for r in target if size[r] < fill}, borders):
-        around = {n for r in cluster for n in borders[r]} - cluster
-        if sum(size[r] for r in cluster) < fill and not cluster & void and len(around) == 1:
-            filled |= cluster
-            target.update(dict.fromkeys(cluster, around.pop()))
+    filled = holes(borders, void, size, fill, target)
     small = {r for r in target if size[r] < absorb} - filled
     hosts = set(target) - small - filled
     direct = {}

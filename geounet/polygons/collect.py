@@ -145,13 +145,13 @@ class Collector:
         rank = np.full(whole.sums.label.size, -1, np.int64)
         rank[regions] = np.arange(regions.size)
         wanted = np.flatnonzero(rank[whole.group] >= 0)
-        found, groups = [], []
-        for cell in np.unique(whole.cell[wanted]).tolist():
-            parts = wanted[whole.cell[wanted] == cell]
-            lines = self.store.open(cell, whole.part[parts])
-            found.append(lines)
-            groups.append(np.repeat(rank[whole.group[parts]], np.diff(lines.of)))
-        return rings_of(regions.size, together(found), np.concatenate(groups))
+        cells = np.unique(whole.cell[wanted]).tolist()
+        parts = [wanted[whole.cell[wanted] == cell] for cell in cells]
+        chains = together(
+            [self.store.open(cell, whole.part[of]) for cell, of in zip(cells, parts, strict=True)]
+        )
+        group = np.repeat(rank[whole.group[np.concatenate(parts)]], np.diff(chains.of))
+        return rings_of(regions.size, chains, group)
 
     def _refuse_large(self, sums: Sums) -> None:
         most = self.choice.max_vertices

@@ -194,25 +194,37 @@ Table = TypeVar("Table", Rings, Chains)
 
 
 def reordered(at: ndarray, rows: ndarray, order: ndarray) -> tuple[ndarray, ndarray]:
-    """Parts of ``rows`` in another order: the k-th becomes ``rows[at[order[k]]:at[order[k] + 1]]``.
+    """Parts of ``rows`` in another order: ``rows[at[order[k]]:at[order[k] + 1]]`` is the k-th.
 
     Returns:
-        The new offsets, and the rows.
+        The new offsets, and the rows; no copy where nothing moves.
     """
-    lengths = np.diff(at)[order]
-    new = np.concatenate([[0], np.cumsum(lengths)])
-    return new, rows[np.repeat(at[order] - new[:-1], lengths) + np.arange(new[-1])]
+    if order.size == at.size - 1 and (order == np.arange(order.size)).all():
+        return at, rows
+    new = np.concatenate([[0], np.cumsum(np.diff(at)[order])])
+    return new, _gathered(at, rows, order, new)
+
+
+@compiled
+def _gathered(at, rows, order, new):
+    # An index of every row would take more memory than the rows.
+    gathered = np.empty((new[-1], rows.shape[1]), rows.dtype)
+    for k in range(order.size):
+        gathered[new[k] : new[k + 1]] = rows[at[order[k]] : at[order[k] + 1]]
+    return gathered
 
 
 def select(lines: Table, regions: ndarray) -> Table:
     """The lines of some regions, in the order given."""
-    of, index = reordered(lines.of, np.arange(lines.of[-1]), regions)
-    at, xy = reordered(lines.at, lines.xy, index)
-    return type(lines)(of, at, xy, *(column[index] for column in lines[3:]))
+    of, index = reordered(lines.of, np.arange(lines.of[-1])[:, None], regions)
+    at, xy = reordered(lines.at, lines.xy, index[:, 0])
+    return type(lines)(of, at, xy, *[lines[k][index[:, 0]] for k in range(3, len(lines))])
 
 
 def together(tables: Sequence[Table]) -> Table:
     """The regions of several tables, one after another."""
+    if len(tables) == 1:
+        return tables[0]
     of, at = (
         np.concatenate([[0], np.cumsum(np.concatenate([np.diff(one[k]) for one in tables]))])
         for k in range(2)
