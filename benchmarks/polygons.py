@@ -4,12 +4,13 @@
     python -m benchmarks.polygons write [--side 10980] --out FOLDER
     python -m benchmarks.polygons exact MASK...
     python -m benchmarks.polygons memory --out FOLDER [--format gpkg]
+    python -m benchmarks.polygons noise --out FOLDER
 
 ``speed`` traces a drawn mask of four classes from an array to a GeoDataFrame, ours and by
 rasterio.features.shapes and shapely, in turn. ``write`` times an array to a GeoPackage.
 ``exact`` compares the polygons of class rasters with GDAL's, and with our own on other lattices.
 ``memory`` prints the peak of processes that vectorise masks of 8192² and 16384² pixels with as many
-polygons per area, with the largest feature and what the writer alone takes.
+polygons per area, with the largest feature. ``noise`` vectorises 20 million regions.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from rasterio.crs import CRS
 from rasterio.features import shapes
 
 from geounet.class_raster import ClassRaster
+from geounet.errors import SettingsError
 from geounet.features import Features
 from geounet.grid import Grid
 from geounet.polygon_array import concatenated
@@ -165,6 +167,29 @@ def memory(args: argparse.Namespace) -> None:
     print(f"ratio {peaks[1] / peaks[0]:.2f}")
 
 
+def noise(args: argparse.Namespace) -> None:
+    """20 million regions of a pixel or two: refused with their number, then written."""
+    mask = args.out / "noise.tif"
+    side = 5120
+    values = np.random.default_rng(0).integers(0, 12, (side, side), np.uint8)
+    profile = {
+        "driver": "GTiff", "width": side, "height": side, "count": 1, "dtype": "uint8",
+        "crs": "EPSG:32633", "transform": Affine(10, 0, 399_960, 0, -10, 5_590_020),
+        "tiled": True, "compress": "deflate",
+    }  # fmt: skip
+    with rasterio.open(mask, "w", **profile) as file:
+        file.write(values, 1)
+    for most in (1_000_000, None):
+        started = time.perf_counter()
+        settings = VectorSettings(overwrite=True, max_features=most)
+        try:
+            print(vectorize(mask, args.out / "noise.fgb", settings), "features", end=" ")
+        except SettingsError as error:
+            print(error, end=" ")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+        print(f"({time.perf_counter() - started:.0f} s, peak {peak:.0f} MB)", flush=True)
+
+
 def one(args: argparse.Namespace) -> None:
     settings = VectorSettings(overwrite=True)
     vectorize(args.mask, args.out, settings)
@@ -204,6 +229,9 @@ def main() -> None:
     command.set_defaults(run=memory)
     command.add_argument("--out", type=Path, required=True)
     command.add_argument("--format", default="gpkg", choices=["gpkg", "fgb"])
+    command = commands.add_parser("noise")
+    command.set_defaults(run=noise)
+    command.add_argument("--out", type=Path, required=True)
     command = commands.add_parser("one")
     command.set_defaults(run=one)
     command.add_argument("mask", type=Path)

@@ -16,6 +16,8 @@ import shapely
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
+from geounet.polygons.compiled import compiled
+
 _RING_HEAD = 4
 _POLYGON_HEAD = 9
 
@@ -107,7 +109,7 @@ def _wkb_of_arrays(polygons: PolygonArray) -> Wkb:
     head = np.zeros(len(vertices), np.int64)
     head[first] = _POLYGON_HEAD
     ends = _offsets(head + _RING_HEAD + 16 * vertices)
-    data, is_xy = np.empty(ends[-1], np.uint8), np.ones(ends[-1], bool)
+    data = np.empty(ends[-1], np.uint8)
     heads = np.empty((len(polygons), _POLYGON_HEAD), np.uint8)
     heads[:, :5] = (1, 3, 0, 0, 0)
     heads[:, 5:] = _little_endian(np.diff(polygons.polygon_at))
@@ -115,11 +117,19 @@ def _wkb_of_arrays(polygons: PolygonArray) -> Wkb:
         (ends[first], heads),
         (ends[:-1] + head, _little_endian(vertices)),
     ):
-        bytes_of = where[:, None] + np.arange(content.shape[1])
-        data[bytes_of], is_xy[bytes_of] = content, False
-    data[is_xy] = np.ascontiguousarray(polygons.xy, "<f8").view(np.uint8).ravel()
+        data[where[:, None] + np.arange(content.shape[1])] = content
+    xy = np.ascontiguousarray(polygons.xy, "<f8").view(np.uint8).ravel()
+    _fill(data, ends[:-1] + head + _RING_HEAD, xy, 16 * polygons.ring_at)
     at = np.append(ends[first], ends[-1])
     return Wkb(at, data, len(vertices), len(polygons.xy))
+
+
+@compiled
+def _fill(data, starts, source, at):
+    """Copy part k of ``source`` to where it starts in ``data``."""
+    for k in range(starts.size):
+        length = at[k + 1] - at[k]
+        data[starts[k] : starts[k] + length] = source[at[k] : at[k + 1]]
 
 
 def _little_endian(numbers: ndarray) -> UInt8[ndarray, "number 4"]:

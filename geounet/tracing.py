@@ -20,6 +20,7 @@ from geounet.grid import Grid, shape_of
 from geounet.polygonize import PolygonOptions
 from geounet.polygons.clean import Cleaning, decide
 from geounet.polygons.collect import Collector
+from geounet.polygons.compiled import is_ready
 from geounet.polygons.lattice import Confidence, Labels, Lattice
 from geounet.polygons.measures import Measures
 from geounet.polygons.survey import relabelled
@@ -71,6 +72,8 @@ def trace(
     tracer = Tracer(source.labels, measures, lattice, thinning, source.confidence)
     cells = range(lattice.rows * lattice.cols)
     work = Work(client, str(folder.resolve()), talk)
+    if not is_ready():
+        talk[0].note("compiling the tracer, once for this version: about half a minute")
     if options.cleaning is not None:
         cleaned = _clean(work, tracer, options.cleaning)
         if cleaned is None:

@@ -42,6 +42,7 @@ class MadeSource:
     mean: tuple[float, ...] = (0.1, -0.2)
     std: tuple[float, ...] = (1.5, 0.8)
     class_counts: tuple[int, ...] = (600, 400)
+    pairs: tuple[tuple[int, int], ...] = ()
 
     def batch(self, epoch, i):
         images, labels = chips((epoch, i), self.size)

@@ -17,7 +17,7 @@ CORE = {
     "polygons.lattice", "polygons.lines", "polygons.measures", "polygons.rank",
     "polygons.regions", "polygons.store", "polygons.survey", "polygons.thin", "polygons.trace",
     "resnet_unet", "sensors", "style", "unet", "learn.augment", "learn.block_index",
-    "change_rules", "learn.border", "learn.boundary", "learn.calibration", "learn.chip_source",
+    "change_rules", "shift", "learn.border", "learn.boundary", "learn.calibration", "learn.chip_source",
     "learn.geometry", "learn.ground", "learn.intervals", "learn.light", "learn.losses",
     "learn.metrics", "learn.optimiser", "learn.plot_style", "learn.plots", "learn.sampling",
     "learn.scores", "learn.standing", "assess.allocation", "assess.assessment",
@@ -25,13 +25,15 @@ CORE = {
     "assess.olofsson", "assess.sample", "assess.stehman",
 }  # fmt: skip
 SETTINGS = {
-    "change_settings", "reporting", "scene_options", "settings", "vector_settings", "learn.augment_settings",
+    "change_settings", "reporting", "scene_options", "settings", "vector_settings",
+    "learn.augment_settings",
     "learn.data_settings", "learn.evaluate_settings", "learn.label_settings",
     "learn.loss_settings", "learn.network_settings", "learn.optimiser_settings",
     "learn.split_settings", "learn.train_settings", "assess.settings",
 }  # fmt: skip
 FLOW = {
-    "change", "change_labelling", "change_preparation", "zone_table", "doctor", "engine", "fit", "forward", "labelling", "outputs", "planning", "preparation",
+    "change", "change_labelling", "change_preparation", "loss_dates", "scene_shift",
+    "zone_table", "doctor", "engine", "fit", "forward", "labelling", "outputs", "planning", "preparation",
     "scene_histogram", "scene_preview", "segmentation", "stop", "tile_job", "tracing",
     "vectorization",
     "learn.counting", "learn.devices", "learn.evaluation", "learn.evaluation_report",
@@ -39,7 +41,9 @@ FLOW = {
     "learn.scoring", "learn.stepper", "learn.training", "learn.training_data",
     "learn.training_report", "learn.validation", "assess.design", "assess.estimate",
 }  # fmt: skip
-TOP = {"assess_commands", "assess_tables", "change_commands", "cli", "commands", "progress", "tables"}
+TOP = {
+    "assess_commands", "assess_tables", "change_commands", "cli", "commands", "progress", "tables",
+}  # fmt: skip
 RANK = {
     **dict.fromkeys(CORE | SETTINGS, 0),
     **dict.fromkeys(FLOW, 2),

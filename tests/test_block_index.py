@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from geounet.errors import InputError
 from geounet.learn.block_index import BlockIndex, Cells
-from geounet.learn.counting import build_index
+from geounet.learn.counting import Counted, build_index
 from geounet.learn.ground import Chip, Ground
 from geounet.learn.labelled import open_labelled
 from geounet.learn.slabs import Reader, Slabs, slabs_of
@@ -57,7 +57,7 @@ def test_counts_are_those_of_the_pixels_that_crops_may_hold(root, validation):
     settings = settings_for(root, validation)
     scenes = opened(settings)
     grounds = grounds_of(scenes, settings)
-    index = build_index(scenes, grounds, SIDE, 2)
+    index = build_index(scenes, grounds, Counted(SIDE, 2))
     pixels, learnt, held = [], [], []
     for scene, ground in zip(scenes, grounds, strict=True):
         image, labels = scene.read(scene.grid.whole)
@@ -79,7 +79,7 @@ def test_counts_are_those_of_the_pixels_that_crops_may_hold(root, validation):
 def test_cells_partition_each_scene_and_none_is_larger_than_a_chip(root):
     settings = settings_for(root)
     scenes = opened(settings)
-    index = build_index(scenes, grounds_of(scenes, settings), SIDE, 2)
+    index = build_index(scenes, grounds_of(scenes, settings), Counted(SIDE, 2))
     seen = [np.zeros(s.grid.shape, int) for s in scenes]
     for cell, scene in enumerate(index.scene):
         part = seen[scene][index.window(cell)]
@@ -92,7 +92,7 @@ def test_cells_partition_each_scene_and_none_is_larger_than_a_chip(root):
 def test_label_values_are_counted_before_they_are_mapped(root):
     settings = settings_for(root)
     scenes = opened(settings)
-    index = build_index(scenes, grounds_of(scenes, settings), SIDE, 2)
+    index = build_index(scenes, grounds_of(scenes, settings), Counted(SIDE, 2))
     values = np.concatenate([s.label_values(s.grid.whole).ravel() for s in scenes])
     assert index.values == {v: (values == v).sum() for v in (0, 1, 9)}
 
@@ -110,7 +110,7 @@ def test_the_index_does_not_depend_on_threads(large):
     settings = settings_for(large, chip=48)
     scenes = opened(settings)
     grounds = (Ground((1100, 1000), (), ((slice(300, 700), slice(90, 500)),)),)
-    runs = [build_index(scenes, grounds, 48, 2) for _ in range(2)]
+    runs = [build_index(scenes, grounds, Counted(48, 2)) for _ in range(2)]
     assert same(*runs)
     image, labels = scenes[0].read(scenes[0].grid.whole)
     learnt = grounds[0].learnable(scenes[0].grid.whole, 48)
@@ -125,7 +125,7 @@ def test_the_index_does_not_depend_on_processes(large):
     settings = settings_for(large, chip=48)
     scenes = opened(settings)
     grounds = (Ground((1100, 1000)),)
-    assert same(*(build_index(scenes, grounds, 48, 2, workers) for workers in (0, 2)))
+    assert same(*(build_index(scenes, grounds, Counted(48, 2), workers) for workers in (0, 2)))
 
 
 def test_an_unreadable_part_is_an_input_error_from_the_workers_too(large, tmp_path):
@@ -135,7 +135,7 @@ def test_an_unreadable_part_is_an_input_error_from_the_workers_too(large, tmp_pa
     (tmp_path / "images/s.tif").write_bytes(whole[: len(whole) // 2])
     scenes = opened(settings_for(tmp_path))
     with pytest.raises(InputError, match=r"s\.tif: .*"):
-        build_index(scenes, (Ground((1100, 1000)),), SIDE, 2)
+        build_index(scenes, (Ground((1100, 1000)),), Counted(SIDE, 2))
 
 
 def index_of(mean, spread, valid) -> BlockIndex:
@@ -161,7 +161,7 @@ def test_statistics_of_parts_are_those_of_all_pixels(sizes, seed):
 def test_bands_without_data_or_variation_are_refused():
     with pytest.raises(InputError, match="have no valid pixel"):
         index_of([[0.0]], [[0.0]], [0]).statistics(["green"])
-    with pytest.raises(InputError, match="band nir is the same everywhere"):
+    with pytest.raises(InputError, match="images: nir is the same everywhere"):
         index_of([[1.0, 3.0]], [[2.0, 0.0]], [7]).statistics(["green", "nir"])
 
 
@@ -175,7 +175,7 @@ def test_content_names_patches_without_a_place(tmp_path):
     put(tmp_path / "labels/e.tif", np.zeros((1, 20, 30), np.uint8), crs=None)
     settings = settings_for(tmp_path)
     scenes = opened(settings)
-    a, b, c, d, e = build_index(scenes, grounds_of(scenes, settings), SIDE, 2).digests
+    a, b, c, d, e = build_index(scenes, grounds_of(scenes, settings), Counted(SIDE, 2)).digests
     assert a == b != c
     assert (len(a), d, e) == (64, "", "")
 

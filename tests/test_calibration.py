@@ -149,6 +149,7 @@ class Held:
 
     def __init__(self, validation):
         self.mean, self.std, self.validation = (0.1, 0.2), (0.5, 0.25), validation
+        self.pairs = ()
 
 
 def test_a_training_tempers_its_network_on_the_validation_chips():

@@ -21,6 +21,7 @@ from geounet.learn import devices
 from geounet.learn.learner import (
     Batch,
     Constants,
+    Scaling,
     key_of,
     network_of,
     start,
@@ -38,7 +39,7 @@ from geounet.learn.optimiser import (
 from geounet.learn.optimiser_settings import OptimiserSettings
 from tests.made_source import chips, settings_of
 
-CONSTANTS = Constants((jnp.zeros(2), jnp.ones(2)))
+CONSTANTS = Constants(Scaling(jnp.zeros(2), jnp.ones(2)))
 PLAIN = {"depth": 1, "base_filters": 2, "batch_norm": False, "dropout": 0.0}
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from geounet.learn.augment_settings import AugmentSettings
-from geounet.learn.learner import Batch, Constants, key_of, start, take_step
+from geounet.learn.learner import Batch, Constants, Scaling, key_of, start, take_step
 from geounet.learn.remat import step_of
 from tests.made_source import settings_of
 from tests.nets import EVERYTHING, OPTIONS, name_of
 
 SIDE = 64
-CONSTANTS = Constants((jnp.zeros(2), jnp.ones(2)))
+CONSTANTS = Constants(Scaling(jnp.zeros(2), jnp.ones(2)))
 
 
 def after_a_step(options, remat):

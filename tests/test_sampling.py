@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geounet.learn.counting import build_index
+from geounet.learn.counting import Counted, build_index
 from geounet.learn.ground import Chip, Ground
 from geounet.learn.labelled import open_labelled
 from geounet.learn.sampling import Drawn, Every, class_chances, training_chips, validation_chips
@@ -41,7 +41,7 @@ GROUNDS = (Ground((83, 90), (), (CLOSED,)), Ground((9, 37)), Ground((40, 33)))
 def drawn(root, sampling, **changes):
     settings = settings_for(root, sampling=sampling, **changes)
     scenes = open_labelled(settings.data, settings.classes)
-    index = build_index(scenes, GROUNDS, SIDE, 2)
+    index = build_index(scenes, GROUNDS, Counted(SIDE, 2))
     reader = Reader(scenes, SIDE, 64)
     return Drawn(index, GROUNDS, settings, reader.labels), reader
 
@@ -128,7 +128,7 @@ def test_the_chance_of_a_class_is_a_power_of_its_share(kind, power, expected):
 def chips_of(root, side=SIDE):
     settings = settings_for(root)
     scenes = open_labelled(settings.data, settings.classes)
-    return training_chips(build_index(scenes, GROUNDS, side, 2), GROUNDS, side)
+    return training_chips(build_index(scenes, GROUNDS, Counted(side, 2)), GROUNDS, side)
 
 
 def test_the_grid_of_chips_covers_the_ground_and_nothing_closed(root):

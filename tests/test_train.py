@@ -25,6 +25,7 @@ from geounet.errors import InputError, InterruptedJobError, OutputError, Setting
 from geounet.job import open_job
 from geounet.learn import metrics
 from geounet.learn.identity import held_out_by
+from geounet.learn.learner import Scaling
 from geounet.learn.records import Events, read_records, write_config
 from geounet.learn.train_settings import (
     AugmentSettings,
@@ -146,7 +147,7 @@ def test_the_model_file_is_the_network_that_was_measured(trained, settings):
     assert model.card.architecture.outputs == 1
     held = load_training_data(settings).validation
     assert len(held) == 2 * 2 * 2
-    scaling = (jnp.float32(model.card.mean), jnp.float32(model.card.std))
+    scaling = Scaling(jnp.float32(model.card.mean), jnp.float32(model.card.std))
     again = confusions(model.network, scaling, held, 2)
     assert again.shape == (len(held), 2, 2)
     # float16 weights may tip a pixel that was on the edge.
@@ -181,7 +182,7 @@ def test_pixels_without_data_are_not_scored(settings):
     samples = [validation[0]]
     network = UNet(settings.architecture, nnx.Rngs(0))
     network.eval()
-    matrices = confusions(network, (jnp.zeros(2), jnp.ones(2)), samples, 2)
+    matrices = confusions(network, Scaling(jnp.zeros(2), jnp.ones(2)), samples, 2)
     # One pixel has no data, one no label.
     assert matrices.sum() == 16 * 16 - 2
 

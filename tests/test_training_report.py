@@ -19,6 +19,7 @@ from geounet import page
 from geounet.card import NODATA, LandClass
 from geounet.errors import OutputError
 from geounet.learn.evaluation_page import evaluation_page
+from geounet.learn.learner import Scaling
 from geounet.learn.plot_style import apart, compact, on_white, percent
 from geounet.learn.plots import draw_confusion, draw_curves, draw_reliability
 from geounet.learn.report_page import Training, best_epoch, write_training_report
@@ -317,7 +318,7 @@ def test_the_examples_of_a_training_are_what_its_network_makes_of_the_chips():
         (image, (logits[k].argmax(-1) + k % 2).astype(np.uint8) % 3)
         for k, image in enumerate(images)
     ]
-    scaling = (jnp.zeros(2), jnp.ones(2))
+    scaling = Scaling(jnp.zeros(2), jnp.ones(2))
     found = examples_of(network, scaling, chips, classes=3, count=9)
     assert len(found) == 5
     right = [(e.predicted == e.labels)[np.isfinite(e.image).all(-1)].mean() for e in found]

@@ -138,7 +138,9 @@ class Collector:
                 found.append(self.store.finished(cells[n], region[ours]))
             else:
                 found.append(self._joined(whole, region[ours]))
-        return select(together(found), np.argsort(np.concatenate(places)))
+        rings = together(found)
+        del found
+        return select(rings, np.argsort(np.concatenate(places)))
 
     def _joined(self, whole: Whole, regions: ndarray) -> Rings:
         """The rings of some complete regions that lie in several cells."""

@@ -30,6 +30,12 @@ def compiled(function: Loop) -> Loop:
         config.CACHE_DIR = before
 
 
+def is_ready() -> bool:
+    """True if loops were compiled before, and need not be again."""
+    folder = _folder()
+    return folder is not None and any(folder.rglob("*.nbc"))
+
+
 @cache
 def _folder() -> Path | None:
     """The user's cache, in a folder of these very sources; None if it cannot be used.
