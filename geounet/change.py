@@ -44,6 +44,7 @@ from geounet.outputs import (
 )
 from geounet.preparation import forward_of
 from geounet.reporting import Reporter, Silence
+from geounet.scene_shift import scene_shift
 from geounet.stop import stop_on_signals
 from geounet.store import TileRecord
 from geounet.tile_job import Talk, TileWork, do_tiles, earlier_run, timings
@@ -120,9 +121,10 @@ def _output_names(settings: ChangeSettings, question: Question) -> tuple[str, ..
 
 
 def _with_pixels(prepared: PreparedChange) -> PreparedChange:
-    """With what only pixels tell, once: each date's percentiles, if the model asks for them."""
-    card = prepared.model.card
-    return replace(prepared, fits=tuple(stretched(fitted, card) for fitted in prepared.fits))
+    """With what pixels tell: shifts, and each date's percentiles if the model asks for them."""
+    card, fits = prepared.model.card, prepared.fits
+    shifts = tuple(scene_shift(fits[0].scene, fitted.scene) for fitted in fits[1:])
+    return replace(prepared, fits=tuple(stretched(f, card) for f in fits), shifts=shifts)
 
 
 def _work(job: Job, prepared: PreparedChange) -> ChangeWork:
@@ -213,6 +215,7 @@ def _about(made: Made, identity: Mapping[str, Any], kept: Mapping[int, float]) -
         "threshold": settings.threshold,
         "score": "probability of the first state times that of the second: that of the change "
         "only if the errors of the dates were independent, which they are not",
+        "shifts": [shift.describe() for shift in prepared.shifts],
         "min_area": settings.min_area,
         "features_ha": {c.name: kept.get(c.value, 0.0) for c in source.classes},
         "plan": prepared.plan.describe(),

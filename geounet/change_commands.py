@@ -10,8 +10,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from geounet.change_settings import FloodSettings, with_file
+from geounet.change_settings import DeforestationSettings, FloodSettings, with_file
 from geounet.commands import Flat, Talk, Talking
+from geounet.errors import SettingsError
 
 Config = Annotated[
     str | None, Parameter(help="YAML file of settings, named as the flags; flags come first")
@@ -37,3 +38,25 @@ def flood(
     reporter = make_reporter(talk.progress, talk.quiet)
     given = with_file(settings, config)
     print_results(run_flood(before, after, Path(out), model, given, reporter))
+
+
+def deforestation(
+    *paths: Annotated[str, Parameter(help="BEFORE AFTER [LATER...] OUT: scenes, the oldest first")],
+    model: Model = "forest",
+    config: Config = None,
+    settings: Annotated[DeforestationSettings, Flat] = DeforestationSettings(),
+    talk: Talking = Talk(),
+) -> None:
+    """Compare forest of two dates or more: loss, gain; mask, polygons, alerts, report."""
+    from geounet.pipelines.deforestation import deforestation as run_deforestation
+    from geounet.progress import make_reporter
+    from geounet.tables import print_results
+
+    if len(paths) < 3:
+        raise SettingsError("give BEFORE AFTER [LATER...] OUT: scenes first, the output last")
+    if not all(paths):
+        raise SettingsError("a path is empty; is a variable of the shell not set?")
+    *scenes, out = paths
+    reporter = make_reporter(talk.progress, talk.quiet)
+    given = with_file(settings, config)
+    print_results(run_deforestation(scenes, Path(out), model, given, reporter))

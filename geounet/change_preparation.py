@@ -26,6 +26,7 @@ from geounet.model_file import Model, load_model
 from geounet.planning import LARGEST_CACHE, JobPlan, cache_of, device_name, make_plan
 from geounet.resample import overlap
 from geounet.scene import Scene, open_scene
+from geounet.scene_shift import SceneShift
 from geounet.vectorization import chosen_values
 from geounet.versions import versions
 from geounet.zones import Zones
@@ -54,7 +55,10 @@ class Question:
 
 @dataclass(frozen=True)
 class PreparedChange:
-    """Everything known before a pixel is read; ``fits`` has one entry a date, on one grid."""
+    """Everything known before a tile is read; ``fits`` has one entry a date, on one grid.
+
+    ``shifts`` are those of all dates but the first, once pixels were looked at.
+    """
 
     fits: tuple[Fit, ...]
     model: Model
@@ -64,6 +68,7 @@ class PreparedChange:
     zones: Zones | None
     plan: JobPlan
     settings: ChangeSettings
+    shifts: tuple[SceneShift, ...] = ()
 
     @property
     def grid(self) -> Grid:
@@ -73,7 +78,8 @@ class PreparedChange:
     def notes(self) -> tuple[str, ...]:
         """What the user should know before the job begins, each once."""
         own = (note for fitted in self.fits for note in fitted.notes)
-        return tuple(dict.fromkeys([*own, *_date_notes(self.fits), *self.plan.notes]))
+        moved = (note for shift in self.shifts for note in shift.notes())
+        return tuple(dict.fromkeys([*own, *_date_notes(self.fits), *moved, *self.plan.notes]))
 
     @property
     def target(self) -> tuple[int, ...]:
@@ -114,6 +120,16 @@ def prepare_change(
         settings=settings,
     )
     return replace(prepared, plan=_plan(prepared))
+
+
+def dates_of(sources: Sequence[str | Path], settings: ChangeSettings) -> tuple[str | None, ...]:
+    """The date of each scene, where its file or its name says it.
+
+    Raises:
+        InputError: if a scene cannot be opened.
+    """
+    many = len(sources)
+    return tuple(open_scene(s, settings.of_date(k, many)).date for k, s in enumerate(sources))
 
 
 def with_window_of_change(prepared: PreparedChange, earlier: Mapping[str, Any]) -> PreparedChange:

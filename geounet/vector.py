@@ -81,7 +81,7 @@ def write_features(
     for path in paths:
         check_target(path, layer.grid, overwrite=overwrite)
     main = next((path for path in paths if driver_of(path) == "GPKG"), None)
-    with _gdal_options(), folder_beside(main or paths[0]) as work:
+    with same_bytes(), folder_beside(main or paths[0]) as work:
         if main is None:
             staged = stage(batches, layer, work / "staged.gpkg", index=False, shown=paths[0])
         else:
@@ -181,8 +181,8 @@ def _totals(new: Path, path: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _gdal_options() -> Iterator[None]:
-    """GDAL's options for the length of a block."""
+def same_bytes() -> Iterator[None]:
+    """GDAL's options for the length of a block, under which the same data give the same file."""
     before = {name: pyogrio.get_gdal_config_option(name) for name in _GDAL}
     pyogrio.set_gdal_config_options(_GDAL)
     try:

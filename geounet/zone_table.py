@@ -25,8 +25,10 @@ Sums = dict[tuple[int, int | str], list[float]]
 """Square metres by zone and class value, or ``total`` for all of the zone that the scene holds."""
 
 
-def write_zone_table(path: Path, made: Made, share_of: Sequence[int]) -> Path:
+def write_zone_table(path: Path, made: Made, what: str, share_of: Sequence[int]) -> Path:
     """A line per zone: hectares on the scene, mapped, of each class; the share of some classes.
+
+    That share is called ``what``.
 
     A pixel belongs to every zone that its centre lies in. The share is of the mapped area.
 
@@ -37,10 +39,8 @@ def write_zone_table(path: Path, made: Made, share_of: Sequence[int]) -> Path:
     if zones is None:
         return path
     sums = _sums(made, zones)
-    asked = [c.name.replace(" ", "_") for c in classes if c.value in share_of]
     names = [c.name.replace(" ", "_") for c in classes]
-    header = ["zone", "on_scene_ha", "mapped_ha", *(f"{n}_ha" for n in names)]
-    header.append(f"{'_and_'.join(asked)}_share")
+    header = ["zone", "on_scene_ha", "mapped_ha", *(f"{n}_ha" for n in names), f"{what}_share"]
 
     def rows() -> Iterator[Sequence[Cell]]:
         for zone, name in enumerate(zones.names):

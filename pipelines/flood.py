@@ -56,4 +56,4 @@ def flood(
 
 def zone_table(made: Made) -> Path:
     """zones.csv: hectares of each class in each zone, and the share that is newly flooded."""
-    return write_zone_table(made.out / "zones.csv", made, share_of=(NEW,))
+    return write_zone_table(made.out / "zones.csv", made, "newly_flooded", (NEW,))

@@ -17,7 +17,8 @@ CORE = {
     "polygons.lattice", "polygons.lines", "polygons.measures", "polygons.rank",
     "polygons.regions", "polygons.store", "polygons.survey", "polygons.thin", "polygons.trace",
     "resnet_unet", "sensors", "style", "unet", "learn.augment", "learn.block_index",
-    "change_rules", "shift", "learn.border", "learn.boundary", "learn.calibration", "learn.chip_source",
+    "change_rules", "shift",
+    "learn.border", "learn.boundary", "learn.calibration", "learn.chip_source",
     "learn.geometry", "learn.ground", "learn.intervals", "learn.light", "learn.losses",
     "learn.metrics", "learn.optimiser", "learn.plot_style", "learn.plots", "learn.sampling",
     "learn.scores", "learn.standing", "assess.allocation", "assess.assessment",
@@ -33,7 +34,8 @@ SETTINGS = {
 }  # fmt: skip
 FLOW = {
     "change", "change_labelling", "change_preparation", "loss_dates", "scene_shift",
-    "zone_table", "doctor", "engine", "fit", "forward", "labelling", "outputs", "planning", "preparation",
+    "zone_table",
+    "doctor", "engine", "fit", "forward", "labelling", "outputs", "planning", "preparation",
     "scene_histogram", "scene_preview", "segmentation", "stop", "tile_job", "tracing",
     "vectorization",
     "learn.counting", "learn.devices", "learn.evaluation", "learn.evaluation_report",
