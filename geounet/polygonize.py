@@ -11,13 +11,14 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import isnan, sqrt
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Int, UInt8
 from numpy import ndarray
 
+from geounet.errors import SettingsError
 from geounet.features import Features
 from geounet.grid import Grid, Window
 from geounet.polygon_array import shapely_of
@@ -82,10 +83,19 @@ class PolygonOptions:
         return Cleaning(absorbed, self.fill_holes)
 
     def thinning(self, measures: Measures) -> Thinning:
-        """What is done to borders, in pixels."""
+        """What is done to borders, in pixels.
+
+        Raises:
+            SettingsError: if a tolerance in metres has no meaning there.
+        """
         tolerance = 0.0
         if self.simplify is not None:
             tolerance = self.simplify.pixels(sqrt(measures.pixel_area.typical))
+            if isnan(tolerance):
+                raise SettingsError(
+                    "the middle of the scene lies outside its CRS's domain, so that metres cannot "
+                    "be told in pixels; give --simplify in pixels, as in 1px"
+                )
         return Thinning(tolerance, self.method, self.smooth, self.outline, self.split)
 
 

@@ -253,6 +253,15 @@ def test_an_area_that_is_not_known_is_no_number(value):
     assert np.isnan(found.area_ha).tolist() == ([True] if value == 0 else [])
 
 
+def test_metres_are_refused_where_the_crs_has_none():
+    sinusoidal = CRS.from_string("+proj=sinu +R=6371007.181 +units=m +no_defs")
+    grid = Grid((4, 6), Affine(5000, 0, -2e7, 0, -5000, 9e6), sinusoidal)
+    mask = np.zeros((4, 6), np.uint8)
+    with pytest.raises(SettingsError, match=r"give --simplify in pixels, as in 1px"):
+        list(polygonize(mask, grid, PolygonOptions(simplify=length_amount("10m"))))
+    assert len(all_of(polygonize(mask, grid, PolygonOptions(simplify=length_amount("1px")))))
+
+
 def test_many_features_come_in_batches_in_order():
     rows, cols = np.indices((150, 140))
     mask = ((rows + cols) % 2).astype(np.uint8)
