@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from geounet.assess.design import design_sample
     from geounet.assess.estimate import estimate_accuracy
     from geounet.assess.settings import DesignSettings, EstimateSettings
+    from geounet.change_settings import DeforestationSettings, FloodSettings
     from geounet.learn.evaluate_settings import EvaluateSettings
     from geounet.learn.evaluation import evaluate
     from geounet.learn.train_settings import TrainSettings, load_settings
     from geounet.learn.training import train
     from geounet.model_file import load_model
+    from geounet.pipelines.deforestation import deforestation
+    from geounet.pipelines.flood import flood
     from geounet.scene import open_scene
     from geounet.scene_options import SceneOptions
     from geounet.segmentation import segment
@@ -26,16 +29,20 @@ if TYPE_CHECKING:
     from geounet.vectorization import vectorize
 
 _HOME = {
+    "DeforestationSettings": "change_settings",
     "DesignSettings": "assess.settings",
     "EstimateSettings": "assess.settings",
     "EvaluateSettings": "learn.evaluate_settings",
+    "FloodSettings": "change_settings",
     "SceneOptions": "scene_options",
     "SegmentSettings": "settings",
     "TrainSettings": "learn.train_settings",
     "VectorSettings": "vector_settings",
+    "deforestation": "pipelines.deforestation",
     "design_sample": "assess.design",
     "estimate_accuracy": "assess.estimate",
     "evaluate": "learn.evaluation",
+    "flood": "pipelines.flood",
     "load_model": "model_file",
     "load_settings": "learn.train_settings",
     "open_scene": "scene",
@@ -45,16 +52,20 @@ _HOME = {
 }
 
 __all__ = [
+    "DeforestationSettings",
     "DesignSettings",
     "EstimateSettings",
     "EvaluateSettings",
+    "FloodSettings",
     "SceneOptions",
     "SegmentSettings",
     "TrainSettings",
     "VectorSettings",
+    "deforestation",
     "design_sample",
     "estimate_accuracy",
     "evaluate",
+    "flood",
     "load_model",
     "load_settings",
     "open_scene",

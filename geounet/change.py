@@ -110,6 +110,8 @@ def change(
             remove_stale(out, results.files, OTHERS)
         about = _about(made, identity, kept) | {"run": timings(records, started, labelled)}
         write_report(out / "report.json", results, about)
+        for date in about["dates"]:
+            _tell_hidden(date, about["target"], reporter)
         job.finish(settings.keep_work)
     return results
 
@@ -158,10 +160,7 @@ def _write(client: Client, job: Job, made: Made, talk: Talk) -> tuple[Results, M
     talk[0].note(f"writing to {job.out}")
     rasters = _write_rasters(job, made)
     kept: dict[int, float] = {}
-    zones = prepared.zones
-    added = Added(
-        lambda batches: _looked_at(batches, prepared, kept), zones is not None, measure="score"
-    )
+    added = Added(lambda batches: _tallied(batches, kept), measure="score")
     vectors, count = write_vectors(client, job, source, prepared.settings, talk, added)
     others = [write(made) for write in prepared.question.further.values()]
     table = class_table(source)
@@ -193,16 +192,14 @@ def _write_rasters(job: Job, made: Made) -> list[Path]:
     return paths
 
 
-def _looked_at(
-    batches: Iterator[Features], prepared: PreparedChange, kept: dict[int, float]
-) -> Iterator[Features]:
-    """The features with their zones; ``kept`` gets the hectares of each class."""
+def _tallied(batches: Iterator[Features], kept: dict[int, float]) -> Iterator[Features]:
+    """The features as they are; ``kept`` gets the hectares of each class."""
     kept.clear()
     for batch in batches:
         for value in set(batch.class_id.tolist()):
             area = batch.area_ha[batch.class_id == value].sum()
             kept[value] = kept.get(value, 0.0) + float(area)
-        yield batch if prepared.zones is None else prepared.zones.join(batch)
+        yield batch
 
 
 def _about(made: Made, identity: Mapping[str, Any], kept: Mapping[int, float]) -> dict[str, Any]:
@@ -238,3 +235,11 @@ def _about_date(source: MapSource, prepared: PreparedChange, date: int) -> dict[
         "hidden_ha": hidden,
         "hidden_target_ha": of_target,
     }
+
+
+def _tell_hidden(date: Mapping[str, Any], target: Sequence[str], reporter: Reporter) -> None:
+    if date["hidden_ha"]:
+        reporter.note(
+            f"{date['scene']}: a mask hid {date['hidden_ha']:,.1f} ha, of which the model would "
+            f"call {date['hidden_target_ha']:,.1f} ha {' or '.join(target)}"
+        )

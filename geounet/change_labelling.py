@@ -18,8 +18,8 @@ from geounet.card import NODATA
 from geounet.change_rules import ChangeRule, Seen, is_mapped
 from geounet.errors import GeounetError
 from geounet.forward import DEVICE, Forward, predictor_of
-from geounet.grid import Grid, Tile
-from geounet.labelling import masked, tally
+from geounet.grid import Tile
+from geounet.labelling import tally
 from geounet.scene import Pixels, Scene
 from geounet.store import TileRecord, TileStore
 
@@ -75,6 +75,20 @@ def _share_of(forward: Forward, target: tuple[int, ...]) -> Share:
     return share
 
 
+@dataclass(frozen=True)
+class _Date:
+    """What one date says of a tile's core.
+
+    ``beneath`` is what the network sees where a mask hides: in tiles that it touches, a second pass
+    with the mask lifted, as the answer beside a mask depends on it, and the map's must stay.
+    """
+
+    share: np.ndarray
+    valid: np.ndarray
+    hidden: np.ndarray
+    beneath: np.ndarray
+
+
 def _compare_and_store(
     work: ChangeWork,
     tile: Tile,
@@ -83,76 +97,54 @@ def _compare_and_store(
     area: shapely.Geometry | None,
 ) -> TileRecord:
     clock = time.monotonic
-    started = clock()
+    started, seconds = clock(), dict.fromkeys(("read", "wait", "compute", "write"), 0.0)
     grid = work.scenes[0].grid
-    dates = [scene.read(tile.window) for scene in work.scenes]
     wanted = np.ones(grid[tile.core].shape, bool)
     if area is not None:
         wanted = inside(area, grid[tile.core])
     marked = work.ancillary.marks(grid, tile.core) if work.ancillary else None
-    read = clock()
-    with DEVICE:
-        begun = clock()
-        seen, beneath = _see(dates, tile, shares, wanted)
-        computed = clock()
-    labels, score = work.rule(Seen(seen.share, seen.valid, marked))
-    layers = {"mask": labels, "confidence": score}
-    layers = {name: masked(layer, wanted) for name, layer in layers.items()}
-    some = bool((layers["mask"] != NODATA).any())
-    digest = store.put(tile.name, layers) if some else ""
-    counts, areas = _tally(layers["mask"], dates, beneath, (grid, tile, wanted), work.rule)
-    seconds = {
-        "read": read - started,
-        "wait": begun - read,
-        "compute": computed - begun,
-        "write": clock() - computed,
-    }
-    return TileRecord(tile.name, digest, counts, areas, seconds)
+    dates = []
+    # One date after the other, so that memory does not grow with their number.
+    for scene, share in zip(work.scenes, shares, strict=True):
+        pixels = scene.read(tile.window)
+        read = clock()
+        with DEVICE:
+            begun = clock()
+            dates.append(_see(pixels, tile, share, wanted))
+        spent = {"read": read - started, "wait": begun - read, "compute": clock() - begun}
+        seconds |= {stage: seconds[stage] + spent[stage] for stage in spent}
+        started = clock()
+    valid = np.stack([date.valid for date in dates])
+    labels, score = work.rule(Seen(np.stack([date.share for date in dates]), valid, marked))
+    some = bool((labels != NODATA).any())
+    digest = store.put(tile.name, {"mask": labels, "confidence": score}) if some else ""
+    metres = PixelArea(grid).window(tile.core)
+    counts, areas = _tally(labels, dates, metres, work.rule.threshold)
+    return TileRecord(tile.name, digest, counts, areas, seconds | {"write": clock() - started})
 
 
-def _see(
-    dates: list[Pixels], tile: Tile, shares: list[Share], wanted: np.ndarray
-) -> tuple[Seen, list[np.ndarray]]:
-    """What each date says of the core, and what the network sees where a mask hides.
-
-    The latter is a second pass with the mask lifted, in tiles that a mask touches: the network's
-    answer beside a mask depends on it, and the map must not.
-    """
-    crop, shape = tile.crop, wanted.shape
-    valid = np.stack([d.valid[crop] for d in dates])
-    hidden = [d.hidden[crop] & wanted for d in dates]
-    mapped = bool((is_mapped(valid) & wanted).any())
-    nothing = np.zeros(shape, np.float32)
-    share = np.stack(
-        [
-            share(d.bands, d.valid)[crop] if mapped and d.valid[crop].any() else nothing
-            for share, d in zip(shares, dates, strict=True)
-        ]
+def _see(pixels: Pixels, tile: Tile, share: Share, wanted: np.ndarray) -> _Date:
+    crop = tile.crop
+    valid, hidden = pixels.valid[crop] & wanted, pixels.hidden[crop] & wanted
+    nothing = np.zeros(wanted.shape, np.float32)
+    return _Date(
+        share(pixels.bands, pixels.valid)[crop] if valid.any() else nothing,
+        valid,
+        hidden,
+        share(pixels.bands, pixels.valid | pixels.hidden)[crop] if hidden.any() else nothing,
     )
-    beneath = [
-        share(d.bands, d.valid | d.hidden)[crop] if h.any() else nothing
-        for share, d, h in zip(shares, dates, hidden, strict=True)
-    ]
-    return Seen(share, valid), beneath
 
 
 def _tally(
-    mask: np.ndarray,
-    dates: list[Pixels],
-    beneath: list[np.ndarray],
-    where: tuple[Grid, Tile, np.ndarray],
-    rule: ChangeRule,
+    mask: np.ndarray, dates: list[_Date], metres: np.ndarray, threshold: float
 ) -> tuple[dict[str, int], dict[str, float]]:
     """Pixels and square metres of each class, of what masks took from the map, and of each date."""
-    grid, tile, wanted = where
-    area = PixelArea(grid).window(tile.core)
-    known = np.stack([(d.valid | d.hidden)[tile.crop] for d in dates])
-    counts, areas = tally(mask, is_mapped(known) & (mask == NODATA) & wanted, area)
-    for date, (pixels, share) in enumerate(zip(dates, beneath, strict=True)):
-        hidden = pixels.hidden[tile.crop] & wanted
+    known = np.stack([date.valid | date.hidden for date in dates])
+    counts, areas = tally(mask, is_mapped(known) & (mask == NODATA), metres)
+    for number, date in enumerate(dates):
         for of_target in (False, True):
-            part = hidden & (share >= rule.threshold) if of_target else hidden
+            part = date.hidden & (date.beneath >= threshold) if of_target else date.hidden
             if part.any():
-                counts[hidden_key(date, of_target)] = int(part.sum())
-                areas[hidden_key(date, of_target)] = float(area[part].sum())
+                counts[hidden_key(number, of_target)] = int(part.sum())
+                areas[hidden_key(number, of_target)] = float(metres[part].sum())
     return counts, areas

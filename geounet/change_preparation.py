@@ -27,7 +27,8 @@ from geounet.planning import LARGEST_CACHE, JobPlan, cache_of, device_name, make
 from geounet.resample import overlap
 from geounet.scene import Scene, open_scene
 from geounet.scene_shift import SceneShift
-from geounet.vectorization import chosen_values
+from geounet.vector_settings import VectorSettings
+from geounet.vectorization import chosen_values, zones_of
 from geounet.versions import versions
 from geounet.zones import Zones
 
@@ -108,14 +109,13 @@ def prepare_change(
     cog.check_target(Path("mask.tif"), grid, overwrite=True)
     for name in settings.vector_formats:
         vector_formats.check_target(Path(f"features.{name}"), grid, overwrite=True)
-    zones = Zones.read(settings.zones, grid, settings.zone_field) if settings.zones else None
     prepared = PreparedChange(
         fits=fits,
         model=loaded,
         question=question,
         ancillary=open_ancillary(question.marks, grid) if question.marks else None,
         area=read_aoi(settings.aoi, grid) if settings.aoi else None,
-        zones=zones,
+        zones=zones_of(settings, grid),
         plan=make_plan(fits[0].scene, loaded.card, settings, None),
         settings=settings,
     )
@@ -166,10 +166,8 @@ def change_fingerprint(prepared: PreparedChange) -> dict[str, Any]:
     }
 
 
-_POLYGONS = {
-    *("formats", "min_area", "simplify", "simplify_method", "simplify_outline", "smooth"),
-    *("split", "classes", "score"),
-}
+_POLYGONS = {*VectorSettings.model_fields, "score"} - {"overwrite", "zones", "zone_field"}
+# ^ Zones are told by what they hold.
 
 
 def _digest(zones: Zones) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import yaml
 from cyclopts import Parameter
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError
 
 from geounet.errors import SettingsError
 from geounet.scene_options import MASK_HELP, SceneOptions
@@ -37,17 +37,7 @@ class ChangeSettings(JobSettings):
     mask_after: Annotated[
         tuple[str, ...], Field(description="of the second of two dates only, likewise")
     ] = ()
-    zones: Annotated[
-        str | None, Field(description="vector file of districts or the like, for names and sums")
-    ] = None
-    zone_field: Annotated[str | None, Field(description="field of the zones' names")] = None
     score: Annotated[bool, Field(description="also write score.tif")] = False
-
-    @model_validator(mode="after")
-    def _zones_have_a_file(self) -> ChangeSettings:
-        if self.zone_field and not self.zones:
-            raise ValueError("--zone-field names a field of --zones: give that file too")
-        return self
 
     def of_date(self, date: int, dates: int) -> SceneOptions:
         """How the scene of a date is read.

@@ -73,12 +73,10 @@ class Added:
 
     Attributes:
         to: takes the batches of features and gives them back, with more in them or looked at.
-        zones: True if that gives them zones.
         measure: what their confidence is called.
     """
 
     to: Callable[[Iterator[Features]], Iterator[Features]] = iter
-    zones: bool = False
     measure: Literal["confidence", "score"] = "confidence"
 
 
@@ -167,7 +165,7 @@ def write_vectors(
                 talk[1].exit_code or OutputError.exit_code,
             )
         added = added or Added()
-        named = added.zones or zones is not None
+        named = zones is not None
         layer = VectorLayer(source.grid, source.classes, named, added.measure)
         features = added.to(with_zones(features, zones))
         return paths, write_features(features, layer, paths, overwrite=True)

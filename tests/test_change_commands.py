@@ -1,0 +1,91 @@
+"""The commands that compare dates: flags, settings files and what they refuse."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from geounet import cli
+from geounet.change_settings import DeforestationSettings, FloodSettings, with_file
+from geounet.errors import SettingsError
+from tests.made_dates import dates, model_of_two
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    return model_of_two(tmp_path_factory.mktemp("model") / "two.safetensors")
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    return dates(tmp_path_factory.mktemp("dates"), 3)
+
+
+def call(*tokens):
+    return cli.run([str(token) for token in tokens])
+
+
+def written(path, text):
+    path.write_text(text)
+    return str(path)
+
+
+def test_flood_takes_settings_from_a_file_under_its_flags(three, two, tmp_path, capsys):
+    config = written(
+        tmp_path / "flood.yaml", "target: [class 1]\nmin-area: 2px\nformat: [geojson]\n"
+    )
+    out, given = tmp_path / "out", ("--model", two, "--window", 64)
+    assert call("flood", *three[:2], out, *given, "--config", config, "--min-area", "9px") == 0
+    printed = capsys.readouterr()
+    assert "newly flooded" in printed.out
+    assert "comparing: 100 %" in printed.err
+    assert (out / "features.geojson").exists()
+    assert not (out / "features.gpkg").exists()
+    assert json.loads((out / "report.json").read_text())["min_area"] == "9px"
+
+
+def test_deforestation_takes_more_than_two_scenes(three, two, tmp_path, capsys):
+    given = ("--model", two, "--window", 64, "--target", "class 1", "--quiet")
+    assert call("deforestation", *three, tmp_path / "out", *given) == 0
+    printed = capsys.readouterr()
+    assert "loss by date 3" in printed.out
+    assert printed.err == ""
+    assert (tmp_path / "out" / "loss_date.tif").exists()
+
+
+def test_too_few_or_empty_paths_are_refused(three, capsys):
+    assert call("deforestation", three[0], "out") == 2
+    assert "give BEFORE AFTER [LATER...] OUT" in capsys.readouterr().err
+    assert call("deforestation", three[0], "", "out") == 2
+    assert "a path is empty" in capsys.readouterr().err
+
+
+def test_half_a_hectare_is_the_least_loss_unless_said_otherwise(tmp_path):
+    assert DeforestationSettings().min_area == "0.5ha"
+    assert FloodSettings().min_area is None
+    config = written(tmp_path / "c.yaml", "min_area: 2ha")
+    assert with_file(DeforestationSettings(), config).min_area == "2ha"
+    assert with_file(DeforestationSettings(min_area="1ha"), config).min_area == "1ha"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("min_area: 5", "c.yaml: min_area: .*string.*see --help"),
+        ("permanent: 1", "c.yaml: permanent: Extra inputs.*see --help"),
+        ("threshold: 1.5", "c.yaml: threshold: .*less than 1"),
+        ("zone_field: name", "--zone-field needs --zones"),
+        ("[1, 2]", "holds no settings; write them as"),
+        ("a: [", "is not YAML: .*mend that line"),
+        ("a: &x 1\nb: *x", "uses YAML aliases.*write values out"),
+    ],
+)
+def test_a_wrong_settings_file_is_named_with_its_fault(text, fault, tmp_path):
+    with pytest.raises(SettingsError, match=fault):
+        with_file(FloodSettings(), written(tmp_path / "c.yaml", text))
+
+
+def test_a_missing_settings_file_is_named():
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml: cannot be read.*check the path"):
+        with_file(FloodSettings(), "nowhere.yaml")
