@@ -17,7 +17,7 @@ CORE = {
     "polygons.lattice", "polygons.lines", "polygons.measures", "polygons.rank",
     "polygons.regions", "polygons.store", "polygons.survey", "polygons.thin", "polygons.trace",
     "resnet_unet", "sensors", "style", "unet", "learn.augment", "learn.block_index",
-    "change_rules", "shift",
+    "change_rules", "shift", "synthetic", "synthetic_noise",
     "learn.border", "learn.boundary", "learn.calibration", "learn.chip_source",
     "learn.geometry", "learn.ground", "learn.intervals", "learn.light", "learn.losses",
     "learn.metrics", "learn.optimiser", "learn.plot_style", "learn.plots", "learn.sampling",
