@@ -15,9 +15,9 @@ from geounet.atomic import write_bytes
 from geounet.errors import OutputError
 from geounet.grid import Window, intersect, shape_of, shift
 from geounet.polygons.cell import Cell, Edges, Finished, Open, Sums
+from geounet.polygons.join import Part
 from geounet.polygons.lattice import Lattice
 from geounet.polygons.lines import Chains, Rings, Table, select
-from geounet.polygons.store import Head
 
 
 class CellFiles:
@@ -37,15 +37,16 @@ class CellFiles:
         data = save({name: np.ascontiguousarray(column) for name, column in columns.items()})
         write_bytes(self._path(number), data)
 
-    def head(self, number: int) -> Head:
-        """Sums and edges of a cell."""
+    def whole(self, number: int) -> Sums:
+        """The sums of the finished regions of a cell."""
         with _opened(self._path(number)) as file:
-            tables = [
-                Sums(*(file.get_tensor(f"{kind}.{name}") for name in Sums._fields))
-                for kind in ("finished", "open")
-            ]
+            return _sums(file, "finished")
+
+    def part(self, number: int) -> Part:
+        """What is known of the open regions of a cell."""
+        with _opened(self._path(number)) as file:
             edges = Edges(*(file.get_tensor(f"edge.{name}") for name in Edges._fields))
-        return Head(tables[0], tables[1], edges)
+            return Part(_sums(file, "open"), edges)
 
     def finished(self, number: int, regions: ndarray) -> Rings:
         """The rings of some finished regions of a cell."""
@@ -116,6 +117,10 @@ def _opened(path: Path) -> safe_open:
         raise OutputError(
             f"{path}: a traced part of the map cannot be read ({error}); run the command again"
         ) from error
+
+
+def _sums(file: safe_open, kind: str) -> Sums:
+    return Sums(*(file.get_tensor(f"{kind}.{name}") for name in Sums._fields))
 
 
 def _columns(kind: str, traced: Finished | Open) -> dict[str, ndarray]:

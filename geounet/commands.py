@@ -65,7 +65,7 @@ def segment(
 
 def vectorize(
     mask: Annotated[str, Parameter(help="class raster, made here or elsewhere")],
-    out: Annotated[str, Parameter(help="file to write; its ending is the format: .gpkg, .shp, .fgb …")],
+    out: Annotated[str, Parameter(help="file to write: .gpkg, .shp, .fgb … by its ending")],
     settings: Annotated[VectorSettings, Flat] = VectorSettings(),
     talk: Talking = Talk(),
 ) -> None:

@@ -60,4 +60,4 @@ def test_any_window_of_cleaned_labels_is_read(tmp_path, mask, side, data):
 
 def test_a_cell_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(OutputError, match=r"000003\.cell: a traced part .* run the command again"):
-        CellFiles(tmp_path).head(3)
+        CellFiles(tmp_path).part(3)

@@ -18,7 +18,7 @@ from geounet.features import Features
 from geounet.polygon_array import PolygonArray
 from geounet.polygons.cell import Sums
 from geounet.polygons.emit import polygons_of
-from geounet.polygons.join import Joiner, Part, Whole, rings_of
+from geounet.polygons.join import Joiner, Whole, rings_of
 from geounet.polygons.lattice import Lattice
 from geounet.polygons.lines import Rings, select, together
 from geounet.polygons.measures import Measures
@@ -91,14 +91,13 @@ class Collector:
         joiner = Joiner()
         for row in range(self.lattice.rows):
             cells = self.lattice.row(row)
-            heads = [self.store.head(cell) for cell in cells]
-            parts = [Part(head.open, head.edges) for head in heads]
+            parts = [self.store.part(cell) for cell in cells]
             yield cells, joiner.add_row(parts, cells.start, row == self.lattice.rows - 1)
 
     def _refuse_many(self, most: int) -> None:
         count = 0
         for cells, whole in self._rows():
-            tables = [self.store.head(cell).finished for cell in cells]
+            tables = [self.store.whole(cell) for cell in cells]
             count += sum(
                 int(self.choice.keeps(sums, self.measures).sum()) for sums in (*tables, whole.sums)
             )
@@ -110,23 +109,24 @@ class Collector:
 
     def _of_row(self, cells: range, whole: Whole) -> Iterator[Features]:
         """The features whose last pixel lies in a row of cells."""
-        tables = [*(self.store.head(cell).finished for cell in cells), whole.sums]
-        chosen = [np.flatnonzero(self.choice.keeps(sums, self.measures)) for sums in tables]
-        sums = Sums(
-            *(
-                np.concatenate([column[k] for column, k in zip(columns, chosen, strict=True)])
-                for columns in zip(*tables, strict=True)
-            )
-        )
+        sums, source, region = self._chosen(cells, whole)
         self._refuse_large(sums)
-        source = np.repeat(np.arange(len(tables)), [k.size for k in chosen])
-        region = np.concatenate(chosen)
         order = np.argsort(sums.last, kind="stable")
         for start in range(0, order.size, BATCH):
             part = order[start : start + BATCH]
             rings = self._rings(cells, whole, source[part], region[part])
             polygons = polygons_of(rings, self.measures.grid.transform, self.scale)
             yield self._features(polygons, Sums(*(column[part] for column in sums)))
+
+    def _chosen(self, cells: range, whole: Whole) -> tuple[Sums, ndarray, ndarray]:
+        """The regions of a row that become features: sums, source, and number in the source."""
+        tables, regions = [], []
+        for sums in (*(self.store.whole(cell) for cell in cells), whole.sums):
+            regions.append(np.flatnonzero(self.choice.keeps(sums, self.measures)))
+            tables.append(Sums(*(column[regions[-1]] for column in sums)))
+        source = np.repeat(np.arange(len(tables)), [some.size for some in regions])
+        columns = zip(*tables, strict=True)
+        return Sums(*(np.concatenate(one) for one in columns)), source, np.concatenate(regions)
 
     def _rings(self, cells: range, whole: Whole, source: ndarray, region: ndarray) -> Rings:
         """The rings of some regions, each of a cell (``source``) or of several, the last source."""

@@ -7,7 +7,7 @@ from affine import Affine
 
 from geounet.polygon_array import PolygonArray
 from geounet.polygons.compiled import compiled
-from geounet.polygons.lines import Rings, reordered
+from geounet.polygons.lines import Rings
 
 
 def polygons_of(rings: Rings, transform: Affine, scale: int) -> PolygonArray:
@@ -21,46 +21,56 @@ def polygons_of(rings: Rings, transform: Affine, scale: int) -> PolygonArray:
     t = transform
     # The scale is a power of two, so the division is exact.
     numbers = np.array([t.a / scale, t.b / scale, t.c, t.d / scale, t.e / scale, t.f])
-    at, of = rings.at, rings.of
-    xy, starts = _on_earth(at, rings.xy, numbers)
-    ring_at = at + np.arange(at.size)
-    # ^ Each ring has its first vertex once more at its end.
-    if (np.diff(of) > 2).any():
-        hole = np.ones(starts.shape[0], bool)
-        hole[of[:-1]] = False
-        region = np.repeat(np.arange(of.size - 1), np.diff(of))
-        order = np.lexsort((starts[:, 1], starts[:, 0], hole, region))
-        if (order != np.arange(order.size)).any():
-            ring_at, xy = reordered(ring_at, xy, order)
-    return PolygonArray(xy, ring_at, of)
+    first, x, y = _smallest(rings.at, rings.xy, numbers)
+    order = np.arange(first.size)
+    if (np.diff(rings.of) > 2).any():
+        hole = np.ones(first.size, bool)
+        hole[rings.of[:-1]] = False
+        region = np.repeat(np.arange(rings.of.size - 1), np.diff(rings.of))
+        order = np.lexsort((y, x, hole, region))
+    ring_at, xy = _drawn(rings.at, rings.xy, numbers, first, order)
+    return PolygonArray(xy, ring_at, rings.of)
 
 
 @compiled
-def _on_earth(at, pixels, numbers):
-    """Closed rings in CRS coordinates, turned to their smallest vertex; and that vertex."""
+def _on_earth(pixels, numbers, v):
     a, b, c, d, e, f = numbers
-    turn = -1 if a * e - b * d > 0 else 1
-    rings = at.size - 1
-    xy = np.empty((pixels.shape[0] + rings, 2))
-    starts = np.empty((rings, 2))
+    col, row = pixels[v, 0], pixels[v, 1]
+    return a * col + b * row + c, d * col + e * row + f
+
+
+@compiled
+def _smallest(at, pixels, numbers):
+    """The vertex of each ring with the smallest (x, y), and that."""
+    first = np.empty(at.size - 1, np.int64)
+    least_x, least_y = np.empty(first.size), np.empty(first.size)
+    for k in range(first.size):
+        first[k] = at[k]
+        least_x[k], least_y[k] = _on_earth(pixels, numbers, at[k])
+        for v in range(at[k] + 1, at[k + 1]):
+            x, y = _on_earth(pixels, numbers, v)
+            if x < least_x[k] or (x == least_x[k] and y < least_y[k]):
+                first[k], least_x[k], least_y[k] = v, x, y
+    return first, least_x, least_y
+
+
+@compiled
+def _drawn(at, pixels, numbers, first, order):
+    """Closed rings in CRS coordinates, in that order, from their first vertices: offsets, xy."""
+    turn = -1 if numbers[0] * numbers[4] - numbers[1] * numbers[3] > 0 else 1
+    xy = np.empty((pixels.shape[0] + order.size, 2))
+    ring_at = np.zeros(order.size + 1, np.int64)
     out = 0
-    for k in range(rings):
-        first, stop = at[k], at[k + 1]
-        smallest, least_x, least_y = first, np.inf, np.inf
-        for v in range(first, stop):
-            x = a * pixels[v, 0] + b * pixels[v, 1] + c
-            y = d * pixels[v, 0] + e * pixels[v, 1] + f
-            if x < least_x or (x == least_x and y < least_y):
-                smallest, least_x, least_y = v, x, y
-        starts[k, 0], starts[k, 1] = least_x, least_y
-        v = smallest
-        for _ in range(first, stop + 1):
-            xy[out, 0] = a * pixels[v, 0] + b * pixels[v, 1] + c
-            xy[out, 1] = d * pixels[v, 0] + e * pixels[v, 1] + f
+    for n in range(order.size):
+        k = order[n]
+        start, stop, v = at[k], at[k + 1], first[k]
+        for _ in range(start, stop + 1):
+            xy[out, 0], xy[out, 1] = _on_earth(pixels, numbers, v)
             out += 1
             v += turn
             if v == stop:
-                v = first
-            elif v < first:
+                v = start
+            elif v < start:
                 v = stop - 1
-    return xy, starts
+        ring_at[n + 1] = out
+    return ring_at, xy

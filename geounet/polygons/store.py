@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from numpy import ndarray
 
-from geounet.polygons.cell import Cell, Edges, Sums
+from geounet.polygons.cell import Cell, Sums
+from geounet.polygons.join import Part
 from geounet.polygons.lines import Chains, Rings, select
-
-
-class Head(NamedTuple):
-    """What is known of a cell without its vertices."""
-
-    finished: Sums
-    open: Sums
-    edges: Edges
 
 
 class CellStore(Protocol):
@@ -24,8 +17,11 @@ class CellStore(Protocol):
     def put(self, number: int, cell: Cell) -> None:
         """Keep a cell; may be called from several threads."""
 
-    def head(self, number: int) -> Head:
-        """Sums and edges of a cell."""
+    def whole(self, number: int) -> Sums:
+        """The sums of the finished regions of a cell."""
+
+    def part(self, number: int) -> Part:
+        """What is known of the open regions of a cell."""
 
     def finished(self, number: int, regions: ndarray) -> Rings:
         """The rings of some finished regions of a cell."""
@@ -44,10 +40,14 @@ class Memory:
         """Keep a cell."""
         self._cells[number] = cell
 
-    def head(self, number: int) -> Head:
-        """Sums and edges of a cell."""
+    def whole(self, number: int) -> Sums:
+        """The sums of the finished regions of a cell."""
+        return self._cells[number].finished.sums
+
+    def part(self, number: int) -> Part:
+        """What is known of the open regions of a cell."""
         cell = self._cells[number]
-        return Head(cell.finished.sums, cell.open.sums, cell.edges)
+        return Part(cell.open.sums, cell.edges)
 
     def finished(self, number: int, regions: ndarray) -> Rings:
         """The rings of some finished regions of a cell."""
