@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.forward import KINDS, in_turn
-from geounet.learn.learner import Batch, Constants, key_of, start
+from geounet.learn.learner import Batch, Constants, Scaling, key_of, start
 from geounet.learn.remat import step_of
 from geounet.learn.train_settings import TrainSettings
 
@@ -54,7 +54,7 @@ def step(args, options: dict, remat: bool):
         jnp.asarray(rng.normal(size=(*shape, BANDS)), jnp.float32),
         jnp.asarray(rng.integers(0, 2, shape), jnp.uint8),
     )
-    constants = Constants((jnp.zeros(BANDS), jnp.ones(BANDS)))
+    constants = Constants(Scaling(jnp.zeros(BANDS), jnp.ones(BANDS)))
     compiled = step_of(remat).lower(recipe, learner, key_of(0, 0, 0), constants, batch).compile()
     state = [learner]
 

@@ -22,7 +22,15 @@ import numpy as np
 import torch
 from torch.nn import functional as f
 
-from geounet.learn.learner import Batch, Constants, key_of, network_of, start, take_step
+from geounet.learn.learner import (
+    Batch,
+    Constants,
+    Scaling,
+    key_of,
+    network_of,
+    start,
+    take_step,
+)
 from geounet.learn.train_settings import TrainSettings
 from tests.torch_unet import TorchUNet
 
@@ -101,7 +109,7 @@ class Ours:
     def __init__(self, recipe, learner, images, labels) -> None:
         self._recipe, self._learner = recipe, learner
         bands = images.shape[-1]
-        self._constants = Constants((jnp.zeros(bands), jnp.ones(bands)))
+        self._constants = Constants(Scaling(jnp.zeros(bands), jnp.ones(bands)))
         self._batch = Batch(jnp.asarray(images), jnp.asarray(labels))
 
     def __call__(self) -> float:

@@ -5,6 +5,7 @@ The card travels inside the model file as canonical JSON (model_file.py). It is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,6 +20,7 @@ BlockKind = Literal["plain", "residual", "inverted_bottleneck"]
 Dilations = Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(max_length=4)]
 Count = Annotated[int, Field(ge=1, le=36)]
 Width = Annotated[int, Field(ge=1, le=1024)]
+BandPairs = tuple[tuple[ShortText, ShortText], ...]
 LongText = Annotated[str, Field(max_length=4000)]
 
 
@@ -100,6 +102,34 @@ class ResNetArchitecture(Frozen):
         return max(self.decoder[-1], self.encoder_width // 4)
 
 
+def positions_of(
+    pairs: BandPairs, bands: Sequence[str], stretched: bool
+) -> tuple[tuple[int, int], ...]:
+    """Where in ``bands`` those of each spectral index are (indices.py).
+
+    Raises:
+        ValueError: naming the pair, if a band is unknown or both are one, if an index comes twice,
+            or if the bands are also shown in a display stretch.
+    """
+    if pairs and stretched:
+        raise ValueError(
+            "indices and stretch exclude each other: ratios of display values mean nothing; "
+            "leave one out"
+        )
+    for k, pair in enumerate(pairs):
+        named = f"indices: [{', '.join(pair)}]"
+        unknown = [name for name in pair if name not in bands]
+        if unknown:
+            raise ValueError(
+                f"{named} names {unknown[0]}, which is not in bands ({', '.join(bands)})"
+            )
+        if pair[0] == pair[1]:
+            raise ValueError(f"{named} has one band twice; name two")
+        if any(set(pair) == set(other) for other in pairs[:k]):
+            raise ValueError(f"{named} is there already, in this order or the other; leave it out")
+    return tuple((bands.index(a), bands.index(b)) for a, b in pairs)
+
+
 AnyArchitecture = Annotated[Architecture | ResNetArchitecture, Field(discriminator="kind")]
 
 
@@ -138,9 +168,10 @@ class ModelCard(Frozen):
     ``pixel_size`` is the range, in metres, that it was trained for. ``accuracy`` names each
     measure with how it was taken. Logits are divided by ``temperature`` before they become
     probabilities (Guo et al. 2017), which moves confidence and never the mask. With a ``stretch``
-    the network's inputs are the bands and then the same bands stretched. ``held_out`` is a digest
-    of the ground that its training held out (identity.py), ``none``, or empty where that is not
-    known.
+    the network's inputs are the bands and then the same bands stretched; with ``indices``, the
+    bands and then each pair's normalised difference (indices.py), whose ``mean`` and ``std`` follow
+    those of the bands. ``held_out`` is a digest of the ground that its training held out
+    (identity.py), ``none``, or empty where that is not known.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -158,6 +189,7 @@ class ModelCard(Frozen):
     classes: tuple[LandClass, ...]
     temperature: float = later(1.0, gt=0, allow_inf_nan=False)
     stretch: Stretch | None = later(None)
+    indices: BandPairs = later((), max_length=250)
     held_out: str = later("", pattern=r"^([0-9a-f]{64}|none)?$")
     reach: int = Field(ge=0)
     training_data: LongText = ""
@@ -166,14 +198,20 @@ class ModelCard(Frozen):
     accuracy: dict[ShortText, LongText] = Field(default_factory=dict)
     sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
 
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """The positions of the indices' bands."""
+        return positions_of(self.indices, self.bands, self.stretch is not None)
+
     @model_validator(mode="after")
     def _counts_agree(self) -> ModelCard:
         bands = self.architecture.bands
-        shown = len(self.bands) * (2 if self.stretch else 1)
+        shown = len(self.bands) * (2 if self.stretch else 1) + len(self.pairs)
         if not shown == len(self.mean) == len(self.std) == bands:
             raise ValueError(
                 f"the network takes {bands} bands, but the card has {len(self.bands)} names, "
-                f"{len(self.mean)} means and {len(self.std)} standard deviations"
+                f"{len(self.indices)} indices, {len(self.mean)} means and {len(self.std)} standard "
+                "deviations"
             )
         if self.stretch and len(self.stretch.display) != len(self.bands):
             raise ValueError("stretch.display must have a pair for each band")

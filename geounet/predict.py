@@ -6,7 +6,7 @@ The file's own numbers and a one-byte mask go to the device; bytes come back.
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 
 from geounet.card import ModelCard
+from geounet.indices import Pairs, normalised_differences
 from geounet.networks import Network
 
 Precision = Literal["f32", "bf16"]
@@ -37,8 +38,9 @@ class Predictor:
     Args:
         network: in evaluation mode, batch norm folded.
         card: what the network was trained on.
-        scale, offset: per input of the network, ``input = number * scale + offset``; inputs are
-            the bands in the card's unit, and with the card's stretch the same bands once more.
+        scale, offset: per input of the network that is a band, ``input = number * scale + offset``;
+            these are the bands in the card's unit, and with the card's stretch the same bands once
+            more. The card's indices are computed from the first.
         precision: of the network's arithmetic; logits are float32 either way.
         tta: test-time augmentation.
     """
@@ -56,12 +58,8 @@ class Predictor:
         graph, state = nnx.split(network)
         dtype = jnp.bfloat16 if precision == "bf16" else jnp.float32
         self._state = jax.device_put(jax.tree.map(lambda x: x.astype(dtype), state))
-        self._forward = partial(_logits, graph, dtype)
-        # (number * scale + offset - mean) / std, as one product and one sum per band.
-        std = np.asarray(card.std, np.float64)
-        gain = np.asarray(scale, np.float64) / std
-        bias = (np.asarray(offset, np.float64) - np.asarray(card.mean, np.float64)) / std
-        self._scaling = (jnp.float32(gain), jnp.float32(bias))
+        self._forward = partial(_logits, _Program(graph, dtype, card.pairs))
+        self._scaling = _scaling_of(card, scale, offset)
         self._values = jnp.asarray([c.value for c in card.classes], jnp.uint8)
         self._temperature = jnp.float32(card.temperature)
         self._tta = tta
@@ -142,23 +140,63 @@ def _log_probabilities(logits: Logits) -> Float[Array, "row col klass"]:
     return jax.nn.log_softmax(logits, axis=-1)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+Line = tuple[Float[Array, " input"], Float[Array, " input"]]
+"""A product and a sum for each input."""
+
+
+class _Program(NamedTuple):
+    """What a compiled forward is made for."""
+
+    graph: nnx.GraphDef[Network]
+    dtype: jnp.dtype
+    pairs: Pairs
+
+
+class _Scaling(NamedTuple):
+    """Numbers → normalised bands; numbers → the card's unit; indices → normalised indices."""
+
+    bands: Line
+    unit: Line
+    indices: Line
+
+
+def _scaling_of(card: ModelCard, scale: tuple[float, ...], offset: tuple[float, ...]) -> _Scaling:
+    """Each ``(number * scale + offset - mean) / std`` as one product and one sum."""
+    gain, bias = np.asarray(scale, np.float64), np.asarray(offset, np.float64)
+    mean, std = np.asarray(card.mean, np.float64), np.asarray(card.std, np.float64)
+    own, rest = slice(len(gain)), slice(len(gain), None)
+    lines = (
+        (gain / std[own], (bias - mean[own]) / std[own]),
+        (gain, bias),
+        (1 / std[rest], -mean[rest] / std[rest]),
+    )
+    return _Scaling(*((jnp.float32(a), jnp.float32(b)) for a, b in lines))
+
+
+@partial(jax.jit, static_argnums=0)
 def _logits(
-    graph: nnx.GraphDef[Network],
-    dtype: jnp.dtype,
+    program: _Program,
     state: nnx.State,
     bands: Shaped[Array, "row col band"],
     valid: Bool[Array, "row col"],
-    scaling: tuple[Float[Array, " band"], Float[Array, " band"]],
+    scaling: _Scaling,
 ) -> Logits:
-    gain, bias = scaling
-    x = bands.astype(jnp.float32)
+    numbers = bands.astype(jnp.float32)
     # A model with a stretch sees each band twice, the second time by its place in the scene.
-    x = jnp.tile(x, (1, 1, gain.shape[0] // x.shape[-1]))
-    x = x * gain[None, None, :] + bias[None, None, :]
+    x = jnp.tile(numbers, (1, 1, scaling.bands[0].shape[0] // numbers.shape[-1]))
+    x = _along(scaling.bands, x)
+    if program.pairs:
+        indices = normalised_differences(_along(scaling.unit, numbers), program.pairs)
+        x = jnp.concatenate([x, _along(scaling.indices, indices)], axis=-1)
     # Rule 4 of exact tiling: pad and nodata take one constant, per pixel, never a statistic.
     x = jnp.where(valid[:, :, None], x, jnp.float32(0))
-    return nnx.merge(graph, state)(x.astype(dtype)[None])[0].astype(jnp.float32)
+    network = nnx.merge(program.graph, state)
+    return network(x.astype(program.dtype)[None])[0].astype(jnp.float32)
+
+
+def _along(line: Line, x: Float[Array, "row col input"]) -> Float[Array, "row col input"]:
+    gain, bias = line
+    return x * gain[None, None, :] + bias[None, None, :]
 
 
 @jax.jit

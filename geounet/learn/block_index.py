@@ -23,7 +23,8 @@ class Cells:
     ``windows`` holds first row, end row, first column and end column. ``valid`` counts the pixels
     of the training ground that have data, ``ignored`` those of them without a label, ``counts``
     those of each class, and ``held`` the labelled validation pixels of each class. ``mean`` and
-    ``spread`` (sum of squared deviations) are those of the valid pixels, 0 where there are none.
+    ``spread`` (sum of squared deviations) are those of the valid pixels' bands and indices, 0 where
+    there are none.
     """
 
     windows: Int64[np.ndarray, "cell 4"]
@@ -31,8 +32,8 @@ class Cells:
     held: Int64[np.ndarray, "cell klass"]
     ignored: Int64[np.ndarray, " cell"]
     valid: Int64[np.ndarray, " cell"]
-    mean: Float64[np.ndarray, "cell band"]
-    spread: Float64[np.ndarray, "cell band"]
+    mean: Float64[np.ndarray, "cell input"]
+    spread: Float64[np.ndarray, "cell input"]
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class BlockIndex:
         return tuple(self.cells.held.sum(axis=0).tolist())
 
     def statistics(self, names: Sequence[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of each band over the training pixels with data.
+        """Mean and standard deviation of each input over the training pixels with data.
 
         Raises:
-            InputError: if there are none, or a band is the same everywhere.
+            InputError: if there are none, or an input is the same everywhere.
         """
         count = self.cells.valid.sum()
         if not count:
@@ -80,6 +81,6 @@ class BlockIndex:
         for name, width in zip(names, spread, strict=True):
             if not width > 0:
                 raise InputError(
-                    f"training images: band {name} is the same everywhere; check data.bands"
+                    f"training images: {name} is the same everywhere; check data.bands"
                 )
         return tuple(mean.tolist()), tuple(np.sqrt(spread / count).tolist())

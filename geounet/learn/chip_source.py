@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from geounet.indices import Pairs
+
 Chip = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 """An image, float32 (row, col, band), and its labels, uint8 (row, col); or a batch of them."""
 
@@ -20,11 +22,15 @@ class ChipSource(Protocol):
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Of each band, over training pixels, in the card's unit."""
+        """Of each input of the network, over training pixels: bands in the card's unit, indices."""
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Of each band, over training pixels, in the card's unit."""
+        """Of each input of the network, over training pixels."""
+
+    @property
+    def pairs(self) -> Pairs:
+        """The positions of the bands of each index; images have the bands alone."""
 
     @property
     def class_counts(self) -> tuple[int, ...]:

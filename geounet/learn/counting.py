@@ -14,12 +14,13 @@ from math import prod
 
 import numpy as np
 from distributed import Future
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 
 from geounet.card import NODATA
 from geounet.engine import cluster
 from geounet.errors import GeounetError
 from geounet.grid import Window, shape_of, shift
+from geounet.indices import Pairs, normalised_differences
 from geounet.learn.block_index import BlockIndex, Cells
 from geounet.learn.ground import Ground
 from geounet.learn.labelled import Image, LabelledScene
@@ -27,6 +28,15 @@ from geounet.learn.slabs import slabs_of
 
 PIXELS_PER_TASK = 2**20
 """Small scenes share a task: the scheduler takes about 0.004 s for each."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What is counted: cells of at most ``side`` pixels, classes, and indices of pairs of bands."""
+
+    side: int
+    classes: int
+    pairs: Pairs = ()
 
 
 @dataclass(frozen=True)
@@ -42,8 +52,7 @@ class Part:
 def build_index(
     scenes: Sequence[LabelledScene],
     grounds: Sequence[Ground],
-    side: int,
-    classes: int,
+    counted: Counted,
     workers: int = 0,
 ) -> BlockIndex:
     """Count every pixel of every scene once.
@@ -51,17 +60,16 @@ def build_index(
     Args:
         scenes: what to count.
         grounds: of each scene, where training and validation are.
-        side: of a chip.
-        classes: how many there are.
+        counted: the side of a chip, how many classes there are, and which indices.
         workers: Dask processes; 0 counts in threads of this one.
 
     Raises:
         InputError: if a file cannot be read.
     """
-    tasks = list(_tasks(scenes, grounds, side))
+    tasks = list(_tasks(scenes, grounds, counted.side))
     found, cells, values = list[int](), list[Cells](), Counter[int]()
     content = [b"" for _ in scenes]
-    for k, slab in _in_order(tasks, side, classes, workers):
+    for k, slab in _in_order(tasks, counted, workers):
         found += [k] * len(slab.cells.valid)
         cells.append(slab.cells)
         values.update(slab.values)
@@ -79,10 +87,10 @@ class SlabCount:
     digest: bytes
 
 
-def count_parts(parts: Sequence[Part], side: int, classes: int) -> list[tuple[int, SlabCount]]:
+def count_parts(parts: Sequence[Part], counted: Counted) -> list[tuple[int, SlabCount]]:
     """The task: some slabs of some scenes, counted in order, with the number of their scene."""
     try:
-        return [(part.scene, _count(part, side, classes)) for part in parts]
+        return [(part.scene, _count(part, counted)) for part in parts]
     except GeounetError as error:
         failure = type(error)(str(error))
     # Raised anew, without its causes: Dask pickles those too, and GDAL's cannot be read back.
@@ -107,11 +115,11 @@ def _tasks(
 
 
 def _in_order(
-    tasks: Sequence[list[Part]], side: int, classes: int, workers: int
+    tasks: Sequence[list[Part]], counted: Counted, workers: int
 ) -> Iterator[tuple[int, SlabCount]]:
     """The tasks' results in their order, however many workers there are; few wait in memory."""
     if len(tasks) == 1:
-        yield from count_parts(tasks[0], side, classes)
+        yield from count_parts(tasks[0], counted)
         return
     waiting = deque(tasks)
     with cluster(workers) as client:
@@ -121,21 +129,21 @@ def _in_order(
         while waiting or coming:
             while waiting and len(coming) < limit:
                 task = waiting.popleft()
-                coming.append(client.submit(count_parts, task, side, classes, pure=False))
+                coming.append(client.submit(count_parts, task, counted, pure=False))
             yield from coming.popleft().result()
 
 
-def _count(part: Part, side: int, classes: int) -> SlabCount:
+def _count(part: Part, counted: Counted) -> SlabCount:
     """Read one slab and count its cells."""
     slab = part.slab
     values, pixels = np.unique(part.labelled.label_values(slab), return_counts=True)
     image, labels = part.labelled.read(slab)
-    rows, cols = (_spans(span, side) for span in slab)
+    rows, cols = (_spans(span, counted.side) for span in slab)
     cells = []
     for row, col in product(rows, cols):
         window = (row, col)
         crop = shift(window, slab)
-        cells.append(_cell(image[crop], labels[crop], window, part.ground, (side, classes)))
+        cells.append(_cell(image[crop], labels[crop], window, part.ground, counted))
     seen = dict(zip(values.tolist(), pixels.tolist(), strict=True))
     digest = b"" if part.labelled.georeferenced else _digest(image, slab)
     return SlabCount(_joined(cells), seen, digest)
@@ -154,24 +162,32 @@ def _cell(
     labels: UInt8[np.ndarray, "row col"],
     window: Window,
     ground: Ground,
-    side_and_classes: tuple[int, int],
+    counted: Counted,
 ) -> Cells:
     """The one row of a cell; the arrays are those of its window."""
-    side, classes = side_and_classes
-    learnt = ground.learnable(window, side) & np.isfinite(image).all(axis=-1)
-    pixels = image[learnt].astype(np.float64)
-    mean = pixels.mean(axis=0) if len(pixels) else np.zeros(image.shape[-1])
-    counts = _tally(labels[learnt], classes)
+    learnt = ground.learnable(window, counted.side) & np.isfinite(image).all(axis=-1)
+    pixels = _inputs(image[learnt].astype(np.float64), counted.pairs)
+    mean = pixels.mean(axis=0) if len(pixels) else np.zeros(pixels.shape[-1])
+    counts = _tally(labels[learnt], counted.classes)
     row, col = window
     return Cells(
         windows=np.array([[row.start, row.stop, col.start, col.stop]]),
         counts=counts[None],
-        held=_tally(labels[ground.held_out(window)], classes)[None],
+        held=_tally(labels[ground.held_out(window)], counted.classes)[None],
         ignored=np.array([len(pixels) - counts.sum()]),
         valid=np.array([len(pixels)]),
         mean=mean[None],
         spread=((pixels - mean) ** 2).sum(axis=0)[None],
     )
+
+
+def _inputs(
+    pixels: Float64[np.ndarray, "pixel band"], pairs: Pairs
+) -> Float64[np.ndarray, "pixel input"]:
+    """What the network sees of them: bands, then indices."""
+    if not pairs:
+        return pixels
+    return np.concatenate([pixels, normalised_differences(pixels, pairs)], axis=-1)
 
 
 def _tally(labels: UInt8[np.ndarray, " pixel"], classes: int) -> Int64[np.ndarray, " klass"]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from geounet.card import Finite
+from geounet.card import BandPairs, Finite, positions_of
 from geounet.learn.label_settings import ClassKey, VectorSettings
 from geounet.learn.split_settings import SplitSettings
 from geounet.scene_options import MASK_HELP, OFFSET_HELP, Resampling, SceneOptions, Sensor
@@ -62,6 +62,9 @@ class DataSettings(Finite):
         float | None, Field(allow_inf_nan=True, description="number of pixels without data")
     ] = None
     stretch: StretchSettings | None = None
+    indices: Annotated[
+        BandPairs, Field(description="pairs of bands whose (a − b) / (a + b) the network also sees")
+    ] = ()
     sensor: Sensor | None = Field(default=None, description="which sensor B2, B5 … belong to")
     mask: Annotated[
         tuple[str, ...], Field(description=MASK_HELP), BeforeValidator(_one_or_many)
@@ -96,6 +99,16 @@ class DataSettings(Finite):
         if both:
             raise ValueError(f"label {both[0]} is in remap and in ignore: choose one")
         return self
+
+    @model_validator(mode="after")
+    def _indices_of_known_bands(self) -> DataSettings:
+        positions_of(self.indices, tuple(self.bands), self.stretch is not None)
+        return self
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """The positions of the indices' bands."""
+        return positions_of(self.indices, tuple(self.bands), self.stretch is not None)
 
     @property
     def scene_options(self) -> SceneOptions:

@@ -22,8 +22,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from geounet.card import NODATA
+from geounet.indices import Pairs, normalised_differences
 from geounet.learn.augment import augment
 from geounet.learn.augment_settings import AugmentSettings
+from geounet.learn.chip_source import ChipSource
 from geounet.learn.light import Inputs
 from geounet.learn.loss_settings import LossSettings
 from geounet.learn.losses import log_probabilities, loss_of
@@ -34,7 +36,19 @@ from geounet.unet import UNet
 Images = Float[Array, "tile row col band"]
 Labels = UInt8[Array, "tile row col"]
 PixelWeights = Float[Array, "tile row col"]
-Scaling = tuple[Float[Array, " band"], Float[Array, " band"]]
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["mean", "std"], meta_fields=["pairs"])
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and deviation of the network's inputs: the bands, then the index of each pair of them.
+
+    The pairs are part of a compiled program, as the shapes are.
+    """
+
+    mean: Float[Array, " input"]
+    std: Float[Array, " input"]
+    pairs: Pairs = ()
 
 
 class Batch(NamedTuple):
@@ -46,7 +60,7 @@ class Batch(NamedTuple):
 
 
 class Constants(NamedTuple):
-    """Arrays of the training set that no step changes: mean and deviation, weights of classes."""
+    """Of the training set, what no step changes: mean and deviation, weights of classes."""
 
     scaling: Scaling
     class_weights: Float[Array, " klass"] | None = None
@@ -102,6 +116,13 @@ def start(settings: TrainSettings, steps: int) -> tuple[Recipe, Learner]:
         weights, running, other, update.init(weights), plateau_start(o), copied, jnp.int32(0)
     )
     return recipe, learner
+
+
+def scaling_of(data: ChipSource) -> Scaling:
+    """That of a training set, as JAX takes it."""
+    return Scaling(
+        jnp.asarray(data.mean, jnp.float32), jnp.asarray(data.std, jnp.float32), data.pairs
+    )
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
@@ -185,7 +206,8 @@ def _slopes(
         batch.labels,
         recipe.augment,
         batch.weights,
-        Inputs(constants.scaling[0], recipe.places),
+        # Indices are computed from what becomes of the bands, and so have no part in it.
+        Inputs(constants.scaling.mean[: batch.images.shape[-1]], recipe.places),
     )
     labels = _with_data(images, labels)
     dtype = jnp.bfloat16 if recipe.precision == "bf16" else jnp.float32
@@ -216,8 +238,11 @@ def _averaged(learner: Learner, updated: Array, ema: float) -> Learner:
 
 
 def _normalised(images: Images, scaling: Scaling) -> Images:
-    mean, std = (part[None, None, None, :] for part in scaling)
+    mean, std = (part[None, None, None, :] for part in (scaling.mean, scaling.std))
     seen = jnp.isfinite(images).all(axis=-1, keepdims=True)
+    if scaling.pairs:
+        indices = normalised_differences(images, scaling.pairs)
+        images = jnp.concatenate([images, indices], axis=-1)
     return jnp.where(seen, (images - mean) / std, jnp.zeros_like(images))
 
 

@@ -13,7 +13,7 @@ from geounet.errors import SettingsError
 from geounet.learn.border import border_weights
 from geounet.learn.chip_source import ChipSource
 from geounet.learn.devices import local_devices
-from geounet.learn.learner import Batch, Constants, Outcome, key_of, start
+from geounet.learn.learner import Batch, Constants, Outcome, key_of, scaling_of, start
 from geounet.learn.losses import class_weights
 from geounet.learn.optimiser import lengths_of, plateau_after, rate_after
 from geounet.learn.records import Record
@@ -61,8 +61,7 @@ class Stepper:
         self._settings, self._data = settings, data
         self.devices = local_devices(settings.batch)
         weights = class_weights(data.class_counts, settings.loss)
-        scaling = (jnp.asarray(data.mean, jnp.float32), jnp.asarray(data.std, jnp.float32))
-        constants = Constants(scaling, None if weights is None else jnp.asarray(weights))
+        constants = Constants(scaling_of(data), None if weights is None else jnp.asarray(weights))
         recipe, learner = start(settings, data.steps)
         self.recipe, self.learner = recipe, self.devices.share(learner)
         self.constants, self.standing = self.devices.share(constants), Standing()

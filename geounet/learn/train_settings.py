@@ -88,10 +88,12 @@ class TrainSettings(Finite):
     @model_validator(mode="after")
     def _few_inputs(self) -> TrainSettings:
         if len(self.inputs) > MOST_INPUTS:
-            twice = ", twice each for data.stretch" if self.data.stretch else ""
+            more = ", twice each for data.stretch" if self.data.stretch else ""
+            if self.data.indices:
+                more = f" and data.indices has {len(self.data.indices)}"
             raise ValueError(
                 f"a network has at most {MOST_INPUTS} inputs, but data.bands names "
-                f"{len(self.data.bands)} bands{twice}; choose fewer"
+                f"{len(self.data.bands)} bands{more}; choose fewer"
             )
         return self
 
@@ -103,9 +105,10 @@ class TrainSettings(Finite):
 
     @property
     def inputs(self) -> list[str]:
-        """What the network sees: the bands, and with a display stretch their places in it."""
+        """What the network sees: the bands, their places in a display stretch, and the indices."""
         names = list(self.data.bands)
-        return names + [f"{name} stretched" for name in names if self.data.stretch]
+        names += [f"{name} stretched" for name in names if self.data.stretch]
+        return names + [f"index of {a} and {b}" for a, b in self.data.indices]
 
 
 def load_settings(path: Path, root: Path | None = None) -> TrainSettings:

@@ -28,7 +28,7 @@ from geounet.learn.calibration import fit_temperature
 from geounet.learn.chip_source import Chip, ChipSource
 from geounet.learn.identity import WITHOUT_EFFECT, held_out_by
 from geounet.learn.labelled import LabelledScene, shared_scaling
-from geounet.learn.learner import Scaling, classes_of, logits_of
+from geounet.learn.learner import Scaling, classes_of, logits_of, scaling_of
 from geounet.learn.loop import Fitted, fit
 from geounet.learn.records import (
     CONFIG,
@@ -126,7 +126,7 @@ def confusions(
 
 def temperature_of(network: UNet, data: ChipSource) -> float:
     """That of the card: the likeliest on the validation chips; 1 where there are none."""
-    scaling = (jnp.asarray(data.mean, jnp.float32), jnp.asarray(data.std, jnp.float32))
+    scaling = scaling_of(data)
     graph, state = nnx.split(network)
 
     def mapped() -> Iterator[tuple[jax.Array, np.ndarray[Any, Any]]]:
@@ -229,6 +229,7 @@ def _blank_card(settings: TrainSettings, data: TrainingData) -> ModelCard:
             mean=data.mean,
             std=data.std,
             stretch=_stretch_of(s, data, (scale, offset)),
+            indices=s.data.indices,
             held_out=held_out_by({data.scenes[k].name: w for k, w in held.items()}),
             reach=reach(s.architecture),
             training_command="geounet train config.yaml OUT",

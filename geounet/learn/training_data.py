@@ -14,8 +14,9 @@ from jaxtyping import Float32, UInt8
 
 from geounet.errors import InputError
 from geounet.grid import Window
+from geounet.indices import Pairs
 from geounet.learn.block_index import BlockIndex
-from geounet.learn.counting import build_index
+from geounet.learn.counting import Counted, build_index
 from geounet.learn.data_settings import StretchSettings
 from geounet.learn.ground import Ground
 from geounet.learn.label_coding import refuse_unknown, some
@@ -40,8 +41,9 @@ LabelBatch = UInt8[np.ndarray, "tile row col"]
 class TrainingData:
     """Batches and validation chips, and what is known of the pixels; any thread may read.
 
-    ``mean`` and ``std`` (in the card's unit) and ``class_counts`` are those of training pixels
-    only. ``validation_areas`` are the held-out windows by the number of their scene.
+    ``mean`` and ``std`` of the network's inputs (bands in the card's unit, then indices) and
+    ``class_counts`` are those of training pixels only; ``pairs`` are the positions of the indices'
+    bands. ``validation_areas`` are the held-out windows by the number of their scene.
     """
 
     scenes: tuple[LabelledScene, ...]
@@ -50,6 +52,7 @@ class TrainingData:
     validation_areas: dict[int, tuple[Window, ...]]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    pairs: Pairs
     class_counts: tuple[int, ...]
     notes: tuple[str, ...]
     _reader: Reader = field(repr=False)
@@ -78,7 +81,8 @@ def load_training_data(settings: TrainSettings, workers: int = 0) -> TrainingDat
     scenes = _with_stretch(open_labelled(settings.data, classes), settings.data.stretch)
     grounds = grounds_of(scenes, settings)
     notes = refuse_overlaps(scenes, grounds, radius(settings.architecture))
-    index = build_index(scenes, grounds, side, len(classes), workers)
+    counted = Counted(side, len(classes), settings.data.pairs)
+    index = build_index(scenes, grounds, counted, workers)
     refuse_unknown(index.values, settings.data, classes)
     refuse_copies(scenes, grounds, index.digests)
     _refuse_unseen(index, settings)
@@ -92,6 +96,7 @@ def load_training_data(settings: TrainSettings, workers: int = 0) -> TrainingDat
         validation_areas={k: g.validation for k, g in enumerate(grounds) if g.validation},
         mean=mean,
         std=std,
+        pairs=settings.data.pairs,
         class_counts=index.class_counts,
         notes=(
             *told_once((s.name, n) for s in scenes for n in s.notes),

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from geounet.card import NODATA, ModelCard
 from geounet.learn import metrics
 from geounet.learn.chip_source import Chip
-from geounet.learn.learner import Scaling, classes_of
+from geounet.learn.learner import Scaling, classes_of, scaling_of
 from geounet.learn.loop import Fitted
 from geounet.learn.report_page import Training, write_training_report
 from geounet.learn.sample_plot import Example, pick_examples
@@ -33,7 +32,6 @@ def report_training(
     Raises:
         OutputError: naming the file that cannot be written.
     """
-    scaling = (jnp.asarray(data.mean, jnp.float32), jnp.asarray(data.std, jnp.float32))
     kept = [record for record in fitted.records if record["epoch"] == fitted.epoch]
     confusion = kept[0].get("confusion") if kept else None
     training = Training(
@@ -41,7 +39,7 @@ def report_training(
         card=card,
         records=fitted.records,
         confusion=None if confusion is None else np.array(confusion, np.int64),
-        examples=examples_of(fitted.network, scaling, data.validation, len(card.classes)),
+        examples=examples_of(fitted.network, scaling_of(data), data.validation, len(card.classes)),
         notes=data.notes,
         parts=_parts(data, settings),
         parameters=parameter_count(fitted.network),
