@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from geounet.change_settings import DeforestationSettings, FloodSettings, with_file
-from geounet.commands import Flat, Talk, Talking
+from geounet.commands import Bands, Flat, Talk, Talking, with_bands
 from geounet.errors import SettingsError
 
 Config = Annotated[
@@ -26,6 +26,7 @@ def flood(
     after: Annotated[str, Parameter(help="scene of the second date")],
     out: Annotated[str, Parameter(help="new folder for the map, its polygons and tables")],
     model: Model = "water",
+    band: Bands = (),
     config: Config = None,
     settings: Annotated[FloodSettings, Flat] = FloodSettings(),
     talk: Talking = Talk(),
@@ -36,13 +37,14 @@ def flood(
     from geounet.tables import print_results
 
     reporter = make_reporter(talk.progress, talk.quiet)
-    given = with_file(settings, config)
+    given = with_file(with_bands(settings, band) if band else settings, config)
     print_results(run_flood(before, after, Path(out), model, given, reporter))
 
 
 def deforestation(
     *paths: Annotated[str, Parameter(help="BEFORE AFTER [LATER...] OUT: scenes, the oldest first")],
     model: Model = "forest",
+    band: Bands = (),
     config: Config = None,
     settings: Annotated[DeforestationSettings, Flat] = DeforestationSettings(),
     talk: Talking = Talk(),
@@ -58,5 +60,5 @@ def deforestation(
         raise SettingsError("a path is empty; is a variable of the shell not set?")
     *scenes, out = paths
     reporter = make_reporter(talk.progress, talk.quiet)
-    given = with_file(settings, config)
+    given = with_file(with_bands(settings, band) if band else settings, config)
     print_results(run_deforestation(scenes, Path(out), model, given, reporter))

@@ -54,7 +54,7 @@ def segment(
 ) -> None:
     """Map one or more scenes: mask.tif, polygons and report.json in OUT (OUT/SCENE for several)."""
     *scenes, out = _paths(paths, "SCENE... OUT")
-    settings = _with_bands(settings, band)
+    settings = with_bands(settings, band)
     if dry_run:
         _print_plans(scenes, model, settings)
     elif len(scenes) == 1:
@@ -169,7 +169,7 @@ def inspect(
 
     from geounet.scene import open_scene
 
-    found = open_scene(scene, _with_bands(options, band))
+    found = open_scene(scene, with_bands(options, band))
     print(yaml.safe_dump(found.describe(), sort_keys=False, allow_unicode=True), end="")
 
 
@@ -261,7 +261,12 @@ def _paths(paths: tuple[str, ...], form: str) -> tuple[str, ...]:
     return paths
 
 
-def _with_bands(options: Options, band: tuple[str, ...]) -> Options:
+def with_bands(options: Options, band: tuple[str, ...]) -> Options:
+    """The options, with bands that ``--band`` names.
+
+    Raises:
+        SettingsError: if one is not written as name=source.
+    """
     wrong = [text for text in band if "=" not in text]
     if wrong:
         raise SettingsError(f"--band {wrong[0]}: write it as name=source, as in blue=B02.jp2")

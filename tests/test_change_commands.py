@@ -46,12 +46,20 @@ def test_flood_takes_settings_from_a_file_under_its_flags(three, two, tmp_path, 
 
 
 def test_deforestation_takes_more_than_two_scenes(three, two, tmp_path, capsys):
-    given = ("--model", two, "--window", 64, "--target", "class 1", "--quiet")
+    given = ("--model", two, "--window", 64, "--target", "class 1", "--quiet", "--band", "green=2")
     assert call("deforestation", *three, tmp_path / "out", *given) == 0
     printed = capsys.readouterr()
     assert "loss by date 3" in printed.out
     assert printed.err == ""
     assert (tmp_path / "out" / "loss_date.tif").exists()
+
+
+def test_a_band_of_one_file_is_not_taken_for_two_dates(three, two, tmp_path, capsys):
+    given = ("--model", two, "--target", "class 1", "--band", f"red={three[2]}")
+    assert call("flood", *three[:2], tmp_path / "out", *given) == 3
+    assert "give each date its own file" in capsys.readouterr().err
+    assert call("flood", *three[:2], tmp_path / "out", "--band", "red") == 2
+    assert "write it as name=source" in capsys.readouterr().err
 
 
 def test_too_few_or_empty_paths_are_refused(three, capsys):
