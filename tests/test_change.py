@@ -218,3 +218,22 @@ def test_dates_of_other_pixel_sizes_or_in_the_wrong_order_are_noted(pair, two, t
     flood(newer, coarse, tmp_path / "out", two, flooding(formats=("none",)), Notes(-1, 2))
     assert any("its pixels are 4 times those of" in note for note in notes)
     assert any("before LE70220492002106EDC00 of 2002-04-16" in note for note in notes)
+
+
+def test_inside_the_area_of_interest_the_map_is_the_full_map(pair, two, tmp_path):
+    area = gpd.GeoSeries([whole().centroid.buffer(250)], crs=32633)
+    area.to_crs(4326).to_file(tmp_path / "aoi.geojson")
+    asked = {"formats": ("none",), "score": True}
+    flood(*pair, tmp_path / "full", two, flooding(**asked))
+    flood(*pair, tmp_path / "part", two, flooding(**asked, aoi=str(tmp_path / "aoi.geojson")))
+    for name in ("mask.tif", "score.tif"):
+        full, part = read(tmp_path / "full" / name), read(tmp_path / "part" / name)
+        inside = part != NODATA
+        assert 0.1 < inside.mean() < 0.5
+        assert (part[inside] == full[inside]).all()
+
+
+def test_processes_give_the_bytes_of_threads(pair, two, tmp_path):
+    for out, workers in (("threads", 0), ("processes", 2)):
+        flood(*pair, tmp_path / out, two, flooding(workers=workers, score=True))
+    assert outputs(tmp_path / "threads") == outputs(tmp_path / "processes")
