@@ -16,7 +16,6 @@ from geounet.assess.accuracy_file import area_fields
 from geounet.atomic import write_bytes
 from geounet.card import LandClass
 from geounet.cog import CogStyle, Piece, write_cog
-from geounet.errors import InterruptedJobError, OutputError
 from geounet.features import Features
 from geounet.grid import Grid, Tile
 from geounet.job import Job
@@ -157,13 +156,11 @@ def write_vectors(
     mapped = Source(source.grid, TileLabels(layers["mask"]), layers["confidence"])
     options, zones = polygon_options(settings, source.classes), zones_of(settings, source.grid)
     with job.scratch() as folder:
-        features = trace(client, mapped, options, folder, talk)
-        if features is None:
-            raise InterruptedJobError(
-                f"{out}: stopped while its polygons were traced; run the same command with "
-                "--resume to go on",
-                talk[1].exit_code or OutputError.exit_code,
-            )
+        message = (
+            f"{out}: stopped while its polygons were made; run the same command with --resume to "
+            "go on"
+        )
+        features = trace(client, mapped, options, folder, (*talk, message))
         added = added or Added()
         named = zones is not None
         layer = VectorLayer(source.grid, source.classes, named, added.measure)

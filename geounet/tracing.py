@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from geounet.cell_files import CellFiles, CellLabels, put_labels
 from geounet.engine import run
-from geounet.errors import GeounetError
+from geounet.errors import GeounetError, InterruptedJobError, OutputError
 from geounet.features import Features
 from geounet.grid import Grid, shape_of
 from geounet.polygonize import PolygonOptions
@@ -26,7 +26,10 @@ from geounet.polygons.measures import Measures
 from geounet.polygons.survey import relabelled
 from geounet.polygons.trace import Tracer
 from geounet.reporting import Reporter
+from geounet.stop import StopRequest
 
+Talk = tuple[Reporter, StopRequest, str]
+"""Who is told of progress, whether a stop was asked for, and what to say then."""
 Task = Callable[[tuple[Any, ...]], list[Any]]
 
 
@@ -53,18 +56,19 @@ def trace(
     source: Source,
     options: PolygonOptions,
     folder: Path,
-    talk: tuple[Reporter, Callable[[], bool]],
-) -> Iterator[Features] | None:
-    """Trace all cells of a map; returns its features, or None if a stop was asked for.
+    talk: Talk,
+) -> Iterator[Features]:
+    """Trace all cells of a map; returns its features.
 
     Args:
         client: of the Dask workers.
         source: the map.
         options: which regions are kept and how they are drawn.
         folder: an empty folder that client and workers share.
-        talk: is told of progress; and tells whether to stop.
+        talk: is told of progress; tells whether to stop; and what to say then.
 
     Raises:
+        InterruptedJobError: if a stop was asked for; also between the batches of features.
         GeounetError: if the map cannot be read or a cell not be kept.
     """
     measures, lattice = Measures(source.grid), Lattice(source.grid.shape)
@@ -75,18 +79,14 @@ def trace(
     if not is_ready():
         talk[0].note("compiling the tracer, once for this version: about half a minute")
     if options.cleaning is not None:
-        cleaned = _clean(work, tracer, options.cleaning)
-        if cleaned is None:
-            return None
-        tracer = cleaned
+        tracer = _clean(work, tracer, options.cleaning)
     records = work.run("tracing", partial(trace_cells, tracer, work.folder), cells, lattice)
-    if records is None:
-        return None
     held = sum(record.result for record in records)
     if held:
         talk[0].note(f"{held} borders were left less simplified, so that none cross")
     store = CellFiles(folder)
-    return Collector(store, lattice, measures, options.choice, thinning.scale).features()
+    collector = Collector(store, lattice, measures, options.choice, thinning.scale)
+    return work.until_stopped(collector.features())
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class Work:
 
     client: Client
     folder: str
-    talk: tuple[Reporter, Callable[[], bool]]
+    talk: Talk
 
     def run(
         self, what: str, task: Task, items: Sequence[Any], lattice: Lattice
-    ) -> list[CellRecord] | None:
-        """Records by cell; None if a stop was asked for."""
-        reporter, should_stop = self.talk
+    ) -> list[CellRecord]:
+        """Records by cell."""
+        reporter, stop, _ = self.talk
         records: dict[int, CellRecord] = {}
 
         def commit(record: CellRecord) -> None:
@@ -111,25 +111,35 @@ class Work:
 
         reporter.start(what, lattice.shape[0] * lattice.shape[1], 0)
         try:
-            run(self.client, task, items, commit, should_stop)
+            run(self.client, task, items, commit, stop)
         finally:
             reporter.finish()
-        return [records[k] for k in sorted(records)] if len(records) == len(items) else None
+        if len(records) < len(items):
+            raise self._interrupted()
+        return [records[k] for k in sorted(records)]
+
+    def until_stopped(self, batches: Iterator[Features]) -> Iterator[Features]:
+        """The batches, until a stop is asked for."""
+        for batch in batches:
+            if self.talk[1]():
+                raise self._interrupted()
+            yield batch
+
+    def _interrupted(self) -> InterruptedJobError:
+        _, stop, message = self.talk
+        return InterruptedJobError(message, stop.exit_code or OutputError.exit_code)
 
 
-def _clean(work: Work, tracer: Tracer, cleaning: Cleaning) -> Tracer | None:
+def _clean(work: Work, tracer: Tracer, cleaning: Cleaning) -> Tracer:
     """The tracer of the cleaned map, which is written to the folder."""
     lattice, reporter = tracer.lattice, work.talk[0]
     cells = range(lattice.rows * lattice.cols)
     surveyed = work.run("surveying", partial(survey_cells, tracer), cells, lattice)
-    if surveyed is None:
-        return None
     new, stay = decide([r.result for r in surveyed], lattice, tracer.measures, cleaning)
     if stay:
         reporter.note(f"{stay} small regions stay: nothing around them is large enough to join")
     items = list(zip(cells, new, strict=True))
-    if work.run("cleaning", partial(clean_cells, tracer, work.folder), items, lattice) is None:
-        return None
+    work.run("cleaning", partial(clean_cells, tracer, work.folder), items, lattice)
     return replace(tracer, labels=CellLabels(work.folder, lattice))
 
 

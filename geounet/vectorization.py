@@ -7,7 +7,7 @@ from pathlib import Path
 
 from geounet.class_raster import ClassRaster
 from geounet.engine import cluster
-from geounet.errors import InterruptedJobError, OutputError, SettingsError
+from geounet.errors import SettingsError
 from geounet.features import Features
 from geounet.grid import Grid
 from geounet.placing import folder_beside
@@ -62,12 +62,9 @@ def vectorize(
         folder_beside(paths[0]) as folder,
         cluster() as client,
     ):
-        features = trace(client, Source(grid, raster), options, folder, (reporter, stop))
-        if features is None:
-            raise InterruptedJobError(
-                f"{out}: stopped before it was written; run the command again",
-                stop.exit_code or OutputError.exit_code,
-            )
+        message = f"{out}: stopped before it was written; run the command again"
+        source, talk = Source(grid, raster), (reporter, stop, message)
+        features = trace(client, source, options, folder, talk)
         layer = VectorLayer(grid, known, zones=zones is not None)
         features = with_zones(features, zones)
         return write_features(features, layer, paths, overwrite=settings.overwrite)

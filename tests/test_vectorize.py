@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import geopandas
@@ -16,7 +17,7 @@ from rasterio.crs import CRS
 from geounet.card import LandClass
 from geounet.class_raster import MOST_CLASSES
 from geounet.cog import CogStyle, write_cog
-from geounet.errors import InputError, OutputError, SettingsError
+from geounet.errors import InputError, InterruptedJobError, OutputError, SettingsError
 from geounet.grid import Grid
 from geounet.vector_settings import VectorSettings
 from geounet.vectorization import vectorize
@@ -193,3 +194,33 @@ def test_small_polygons_join_a_neighbour_in_the_file_too(tmp_path):
 def test_options_that_do_not_go_together_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         VectorSettings(**settings)
+
+
+class StopsDuring:
+    """A reporter that asks the job to stop when a stage begins, or when the last one has ended."""
+
+    def __init__(self, stage, number):
+        self.stage, self.number = stage, number
+
+    def note(self, text): ...
+
+    def start(self, what, pixels, done):
+        if what == self.stage:
+            signal.raise_signal(self.number)
+
+    def advance(self, pixels): ...
+
+    def finish(self):
+        if self.stage == "writing":
+            signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize("stage", ["tracing", "writing"])
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_stop_leaves_nothing_behind_and_says_what_to_do(tmp_path, stage, name, code):
+    mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
+    reporter = StopsDuring(stage, getattr(signal, name))
+    with pytest.raises(InterruptedJobError, match=r"stopped before it was written") as stopped:
+        vectorize(mask, tmp_path / "features.gpkg", reporter=reporter)
+    assert stopped.value.exit_code == code
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]
