@@ -58,6 +58,12 @@ class PixelArea:
             return np.tile(self._rows[rows][:, None], (1, cols.size))
         return self._between_nodes(rows, cols)
 
+    @property
+    def planar(self) -> float:
+        """Square metres of a pixel on the map, as if the map were true to scale."""
+        height, width = self.grid.pixel_size
+        return height * width * self._ellipsoid.metres_per_unit**2
+
     def interpolation(self, window: Window) -> tuple[ndarray, ...] | None:
         """How areas of a window follow from nodes; None where pixels must be measured one by one.
 

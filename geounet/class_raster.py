@@ -109,6 +109,11 @@ def present_values(labels: Int[ndarray, "..."]) -> Int[ndarray, " value"]:
 
 def _whole_numbers(raster: Raster, values: ndarray, invalid: ndarray) -> Int32[ndarray, "row col"]:
     """The values as int32, VOID where they are invalid; what is not finite is."""
+    if values.dtype.kind not in "uif":
+        raise InputError(
+            f"{raster.shown}: holds {values.dtype}, and a class raster holds whole numbers; "
+            "reclassify it first"
+        )
     if values.dtype.kind == "f":
         np.logical_or(invalid, ~np.isfinite(values), out=invalid)
     values = np.where(invalid, values.dtype.type(0), values)
@@ -117,7 +122,8 @@ def _whole_numbers(raster: Raster, values: ndarray, invalid: ndarray) -> Int32[n
             f"{raster.shown}: holds fractions, and a class raster holds whole numbers; "
             "reclassify it first"
         )
-    if values.min() <= VOID or values.max() > _INT32.max:
+    # As Python's numbers: in 32-bit floats the limit itself is rounded.
+    if int(values.min()) <= VOID or int(values.max()) > _INT32.max:
         raise InputError(
             f"{raster.shown}: holds values beyond 32 bits, which class_id cannot; "
             "reclassify it first"

@@ -20,7 +20,7 @@ from pyogrio import raw
 
 from geounet.errors import OutputError
 from geounet.features import Features
-from geounet.placing import folder_beside, named, place
+from geounet.placing import check_free, folder_beside, named, place
 from geounet.style import vector_qml
 from geounet.vector_copies import write_copy, write_geojson
 from geounet.vector_formats import (
@@ -85,23 +85,27 @@ def write_features(
         if main is None:
             staged = stage(batches, layer, work / "staged.gpkg", index=False, shown=paths[0])
         else:
-            staged = _write_main(batches, layer, work, main)
+            staged = _write_main(batches, layer, work, main, overwrite=overwrite)
         others = [path for path in paths if path != main]
-        _write_others(staged, layer, others, work)
+        _write_others(staged, layer, others, work, overwrite=overwrite)
     return staged.count
 
 
-def _write_main(batches: Iterable[Features], layer: VectorLayer, work: Path, path: Path) -> Staged:
+def _write_main(
+    batches: Iterable[Features], layer: VectorLayer, work: Path, path: Path, *, overwrite: bool
+) -> Staged:
     """The GeoPackage that was asked for; the other formats are read from it in its place."""
     new, style = work / path.name, vector_qml(layer.classes)
     staged = stage(batches, layer, new, index=True, shown=path)
     with named(path, *FAILURES):
         _add_style(new, style)
-        _finish(staged, new, path, style)
+        _finish(staged, new, path, style, overwrite=overwrite)
     return replace(staged, path=path)
 
 
-def _write_others(staged: Staged, layer: VectorLayer, paths: Sequence[Path], work: Path) -> None:
+def _write_others(
+    staged: Staged, layer: VectorLayer, paths: Sequence[Path], work: Path, *, overwrite: bool
+) -> None:
     geojson, style = work / "lonlat.geojson", vector_qml(layer.classes)
     for path in sorted(paths, key=lambda path: driver_of(path) != "GeoJSON"):
         with folder_beside(path) as folder, named(path, *FAILURES):
@@ -109,15 +113,18 @@ def _write_others(staged: Staged, layer: VectorLayer, paths: Sequence[Path], wor
                 write_geojson(staged, layer, geojson, path)
             new = folder / path.name
             write_copy(staged, layer, new, path, geojson)
-            _finish(staged, new, path, style)
+            _finish(staged, new, path, style, overwrite=overwrite)
         if driver_of(path) == "GeoJSON":
             geojson = path
 
 
-def _finish(staged: Staged, new: Path, path: Path, style: str) -> None:
+def _finish(staged: Staged, new: Path, path: Path, style: str, *, overwrite: bool) -> None:
     """Check the file, and give it and what belongs to it their names."""
     _verify(staged, new, path)
-    (new.parent / f"{base_of(path)}.qml").write_text(style, encoding="utf-8")
+    # It may have come into being while the features were made.
+    check_free(path, overwrite=overwrite)
+    if overwrite or not path.with_name(f"{base_of(path)}.qml").exists():
+        (new.parent / f"{base_of(path)}.qml").write_text(style, encoding="utf-8")
     for stale in _STALE.get(ending_of(path), ()):
         path.with_name(base_of(path) + stale).unlink(missing_ok=True)
     place(new.parent, path)

@@ -89,7 +89,8 @@ def check_target(path: Path, grid: Grid, *, overwrite: bool = False) -> None:
             f"{path}: GeoParquet needs pyarrow, which is not installed; "
             "run pip install 'geounet[parquet]', or write .gpkg or .fgb"
         )
-    check_free(path, overwrite=overwrite)
+    for part in (path, *(path.with_name(base_of(path) + end) for end in _parts(path))):
+        check_free(part, overwrite=overwrite)
     if not grid.crs:
         raise InputError(f"{path}: its features would have no CRS; give the raster its own first")
     if driver_of(path) in LON_LAT and not on_earth(grid):
@@ -99,6 +100,11 @@ def check_target(path: Path, grid: Grid, *, overwrite: bool = False) -> None:
             f"{path}: {kind} holds places on Earth only{why}, and this scene's CRS is "
             "of another body; write .gpkg, .shp or .fgb, which keep its CRS"
         )
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    """The endings of the files that are written with a shapefile."""
+    return (".shx", ".dbf", ".prj", ".cpg") if ending_of(path) == ".shp" else ()
 
 
 def on_earth(grid: Grid) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from geounet.class_raster import ClassRaster
 from geounet.engine import cluster
-from geounet.errors import SettingsError
+from geounet.errors import OutputError, SettingsError
 from geounet.features import Features
 from geounet.grid import Grid
 from geounet.placing import folder_beside
@@ -54,6 +54,8 @@ def vectorize(
     paths = list(dict.fromkeys([out, *(with_format(out, name) for name in settings.formats)]))
     for path in paths:
         check_target(path, grid, overwrite=settings.overwrite)
+        if path.exists() and path.samefile(mask):
+            raise OutputError(f"{path}: is the raster itself; give the features another name")
     values = raster.values()
     known = tuple(classes) or raster.classes(values)
     options, zones = polygon_options(settings, known, values), zones_of(settings, grid)
@@ -119,12 +121,15 @@ def chosen_values(
     """
     if not asked:
         return None
-    by_name = {str(v): v for v in values}
-    by_name |= {str(c.value): c.value for c in classes} | {c.name: c.value for c in classes}
+    # A number is a value, even where another class has it for a name; classes may share a name.
+    by_name: dict[str, tuple[int, ...]] = {}
+    for land_class in classes:
+        by_name[land_class.name] = (*by_name.get(land_class.name, ()), land_class.value)
+    by_name |= {str(value): (value,) for value in (*values, *(c.value for c in classes))}
     unknown = [name for name in asked if name not in by_name]
     if unknown:
         raise SettingsError(
             f"there is no class {unknown[0]!r}; choose from "
             f"{', '.join(f'{c.name} ({c.value})' for c in classes)}"
         )
-    return tuple(by_name[name] for name in asked)
+    return tuple(dict.fromkeys(value for name in asked for value in by_name[name]))

@@ -138,7 +138,9 @@ def _name_field(path: str | Path, asked: str | None) -> str:
 def _text(value: object) -> str:
     if value is None or value != value:
         return ""
-    return f"{value:g}" if isinstance(value, float) else str(value).strip()
+    # Numbers that name zones are whole, also where the file holds them as floats.
+    whole = isinstance(value, float) and value.is_integer()
+    return f"{value:.0f}" if whole else str(value).strip()
 
 
 def _in_pieces(zones: ndarray, grid: Grid) -> tuple[ndarray, Int[ndarray, " piece"]]:

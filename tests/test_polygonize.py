@@ -253,6 +253,15 @@ def test_an_area_that_is_not_known_is_no_number(value):
     assert np.isnan(found.area_ha).tolist() == ([True] if value == 0 else [])
 
 
+def test_areas_are_summed_where_only_the_tip_of_a_scene_has_one():
+    sinusoidal = CRS.from_string("+proj=sinu +R=6371007.181 +units=m +no_defs")
+    grid = Grid((100, 4000), Affine(1000, 0, -3.0e6, 0, -1000, 1.0e7), sinusoidal)
+    area = PixelArea(grid).window(grid.whole)
+    mask = np.where(np.isfinite(area), 1, 255).astype(np.uint8)
+    found = all_of(polygonize(mask, grid))
+    assert found.area_ha.sum() == pytest.approx(np.nansum(area) / 10_000, rel=1e-9)
+
+
 def test_metres_are_refused_where_the_crs_has_none():
     sinusoidal = CRS.from_string("+proj=sinu +R=6371007.181 +units=m +no_defs")
     grid = Grid((4, 6), Affine(5000, 0, -2e7, 0, -5000, 9e6), sinusoidal)

@@ -20,7 +20,7 @@ from geounet.cog import CogStyle, write_cog
 from geounet.errors import InputError, InterruptedJobError, OutputError, SettingsError
 from geounet.grid import Grid
 from geounet.vector_settings import VectorSettings
-from geounet.vectorization import vectorize
+from geounet.vectorization import chosen_values, vectorize
 
 GRID = Grid((31, 23), Affine(10, 0, 399_960, 0, -10, 5_590_020), CRS.from_epsg(32633))
 CLASSES = (
@@ -224,3 +224,38 @@ def test_a_stop_leaves_nothing_behind_and_says_what_to_do(tmp_path, stage, name,
         vectorize(mask, tmp_path / "features.gpkg", reporter=reporter)
     assert stopped.value.exit_code == code
     assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]
+
+
+def test_what_no_class_can_be_is_refused(tmp_path):
+    large = np.full((31, 23), 2.0**31, np.float32)
+    with pytest.raises(InputError, match=r"beyond 32 bits"):
+        vectorize(write(tmp_path / "large.tif", large), tmp_path / "a.gpkg")
+    whirl = np.full((31, 23), 3 + 4j, np.complex64)
+    with pytest.raises(InputError, match=r"complex64|data type"):
+        vectorize(write(tmp_path / "whirl.tif", whirl), tmp_path / "a.gpkg")
+
+
+def test_no_part_of_a_shapefile_and_no_style_is_replaced_unasked(tmp_path):
+    mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
+    (tmp_path / "f.dbf").write_text("mine")
+    with pytest.raises(OutputError, match=r"f\.dbf: exists"):
+        vectorize(mask, tmp_path / "f.shp")
+    (tmp_path / "g.qml").write_text("mine")
+    vectorize(mask, tmp_path / "g.gpkg")
+    assert (tmp_path / "g.qml").read_text() == (tmp_path / "f.dbf").read_text() == "mine"
+
+
+def test_the_raster_itself_is_never_written_over(tmp_path):
+    mask = write(tmp_path / "mask.json", labels_of().astype(np.uint8), nodata=255)
+    with pytest.raises(OutputError, match=r"mask\.json: is the raster itself"):
+        vectorize(mask, mask, VectorSettings(overwrite=True))
+
+
+def test_a_number_is_a_value_and_a_name_may_be_that_of_several_classes():
+    classes = [
+        LandClass(value=1, name="2", colour="#000000"),
+        LandClass(value=2, name="wet", colour="#000000"),
+        LandClass(value=3, name="wet", colour="#000000"),
+    ]
+    assert chosen_values(("2",), classes) == (2,)
+    assert chosen_values(("wet", "3"), classes) == (2, 3)

@@ -49,8 +49,9 @@ class Measures:
             for r in rows.tolist()
             for c in cols.tolist()
         ]
-        known = [area for area in areas if area > 0]
-        total = 4 * max(known, default=1.0) * self.grid.shape[0] * self.grid.shape[1]
+        # Where none of these has an area, other pixels may: about what they have on the map.
+        known = [area for area in (*areas, self.pixel_area.planar) if area > 0]
+        total = 4 * max(known) * self.grid.shape[0] * self.grid.shape[1]
         return 2.0 ** (_BITS - floor(log2(total)))
 
     def areas(self, window: Window) -> Int64[ndarray, "row col"]:
