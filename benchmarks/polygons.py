@@ -10,12 +10,14 @@
 rasterio.features.shapes and shapely, in turn. ``write`` times an array to a GeoPackage.
 ``exact`` compares the polygons of class rasters with GDAL's, and with our own on other lattices.
 ``memory`` prints the peak of processes that vectorise masks of 8192² and 16384² pixels with as many
-polygons per area, with the largest feature. ``noise`` vectorises 20 million regions.
+polygons per area, what large features take, and the writer's index. ``noise`` vectorises 20 million
+regions.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import resource
 import statistics
 import subprocess
@@ -35,7 +37,7 @@ from geounet.class_raster import ClassRaster
 from geounet.errors import SettingsError
 from geounet.features import Features
 from geounet.grid import Grid
-from geounet.polygon_array import concatenated
+from geounet.polygon_array import PolygonArray, concatenated
 from geounet.polygonize import PolygonOptions, polygonize
 from geounet.polygons.cracks import VOID
 from geounet.raster import read_header
@@ -91,8 +93,12 @@ def speed(args: argparse.Namespace) -> None:
             started = time.perf_counter()
             frame = way(mask)
             seconds.append(time.perf_counter() - started)
+            count = len(frame)
+            # What the other way made is not this one's to tidy up.
+            del frame
+            gc.collect()
         ratios.append(seconds[1] / seconds[0])
-        print(f"{len(frame)} polygons: ours {seconds[0]:.2f} s, usual {seconds[1]:.2f} s, "
+        print(f"{count} polygons: ours {seconds[0]:.2f} s, usual {seconds[1]:.2f} s, "
               f"ratio {ratios[-1]:.1f}", flush=True)  # fmt: skip
     print(f"median ratio {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})")
 
@@ -152,20 +158,56 @@ def _corners(polygons: np.ndarray, grid: Grid) -> list[bytes]:
 
 
 def memory(args: argparse.Namespace) -> None:
-    peaks = []
+    left = []
     for side in (256, 8192, 16384):
         # ^ The first compiles the loops, which takes memory of its own.
         mask, out = args.out / f"mask{side}.tif", args.out / f"features.{args.format}"
         _write_mask(mask, side)
-        command = [sys.executable, "-m", "benchmarks.polygons", "one", str(mask), str(out)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        peak, largest = (float(n) for n in done.stdout.split()[-2:])
-        peaks.append(peak - largest)
-        print(f"{side}²: peak {peak:.0f} MB, of which the largest feature {largest:.1f} MB; the "
-              "writer's index is not told apart: 0 MB", flush=True)  # fmt: skip
+        peak, _ = _peak("one", mask, out)
+        cut, count = _peak("one", mask, out, "--split")
+        index = _peak("boxes", count, out)[0] - _peak("boxes", 1000, out)[0]
+        left.append(cut - index)
+        print(f"{side}²: peak {peak:.0f} MB; large features, cut by --split, take {peak - cut:.0f} "
+              f"MB, the writer's index of {count} features {index:.0f} MB: left {left[-1]:.0f} MB",
+              flush=True)  # fmt: skip
         out.unlink()
         mask.unlink()
-    print(f"ratio {peaks[2] / peaks[1]:.2f}")
+    print(f"ratio {left[2] / left[1]:.2f}")
+
+
+def _peak(*command: object) -> tuple[float, int]:
+    """Peak memory in MB of a process, and the features that it wrote."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.polygons", *map(str, command)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    peak, count = done.stdout.split()[-2:]
+    return float(peak), int(count)
+
+
+def _print_peak(count: int) -> None:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, count)
+
+
+def boxes(args: argparse.Namespace) -> None:
+    """Write so many unit squares: what is more than for a few is the writer's index."""
+    grid = grid_of(np.empty((16384, 16384), np.uint8))
+    layer = VectorLayer(grid, (MapClass(0, "box", default_colour(0)),))
+    batches = (_squares(start, min(args.count - start, 20_000)) for start in
+               range(0, args.count, 20_000))  # fmt: skip
+    _print_peak(write_features(batches, layer, [args.out], overwrite=True))
+
+
+def _squares(start: int, n: int) -> Features:
+    left = 399_960 + (np.arange(start, start + n) % 4096) * 40.0
+    top = 5_590_020 - (np.arange(start, start + n) // 4096) * 40.0
+    x, y = np.array([0, 10, 10, 0, 0]), np.array([-10, -10, 0, 0, -10])
+    xy = np.stack([left[:, None] + x, top[:, None] + y], -1).reshape(-1, 2)
+    polygons = PolygonArray(xy, np.arange(n + 1) * 5, np.arange(n + 1))
+    ones = np.ones(n)
+    return Features(polygons, np.zeros(n, int), np.ones(n, int), ones, ones, ones, ones)
 
 
 def noise(args: argparse.Namespace) -> None:
@@ -192,12 +234,8 @@ def noise(args: argparse.Namespace) -> None:
 
 
 def one(args: argparse.Namespace) -> None:
-    settings = VectorSettings(overwrite=True)
-    vectorize(args.mask, args.out, settings)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    frame = geopandas.read_file(args.out, layer="features", use_arrow=False, columns=["n_px"])
-    # What a vertex takes while its feature is joined and written: pixels twice, coordinates, bytes.
-    print(peak, shapely.get_num_coordinates(frame.geometry).max() * 48 / 1e6)
+    settings = VectorSettings(overwrite=True, split=args.split)
+    _print_peak(vectorize(args.mask, args.out, settings))
 
 
 def _write_mask(path: Path, side: int) -> None:
@@ -237,6 +275,11 @@ def main() -> None:
     command = commands.add_parser("one")
     command.set_defaults(run=one)
     command.add_argument("mask", type=Path)
+    command.add_argument("out", type=Path)
+    command.add_argument("--split", action="store_true")
+    command = commands.add_parser("boxes")
+    command.set_defaults(run=boxes)
+    command.add_argument("count", type=int)
     command.add_argument("out", type=Path)
     args = parser.parse_args()
     args.run(args)
