@@ -24,6 +24,7 @@ from rasterio.crs import CRS
 
 from geounet.errors import InputError
 from geounet.grid import Grid, Window
+from geounet.node_lattice import NodeLattice
 
 TOLERANCE = 4e-7
 """Largest relative error of the interpolation where it was checked, between the lattice's nodes."""
@@ -254,49 +255,8 @@ def _period(to_lonlat: Transformer) -> float:
     return float(18 * abs(step)) if even else 0.0
 
 
-@dataclass(frozen=True)
-class _Lattice:
-    """Values at evenly spaced nodes over a grid of ``shape``, with cubics through four of them."""
-
-    shape: tuple[int, int]
-    cells: int
-    values: Float[ndarray, "node node"]
-    doubtful: ndarray = field(default_factory=lambda: np.zeros((1, 1), bool))
-
-    def cell(self, places: ndarray, axis: int) -> ndarray:
-        """The cell that each place (in pixels) along an axis lies in."""
-        index = np.floor(places * (self.cells / self.shape[axis])).astype(np.int64)
-        return np.clip(index, 0, self.cells - 1)
-
-    def weights(self, places: ndarray, axis: int) -> tuple[ndarray, ndarray]:
-        """The first of four nodes around each place, and Lagrange's weights of the four."""
-        first = np.clip(self.cell(places, axis) - 1, 0, self.cells - 3)
-        t = places * (self.cells / self.shape[axis]) - first
-        a, b, c, d = t, t - 1, t - 2, t - 3
-        return first, np.stack([-b * c * d / 6, a * c * d / 2, -a * b * d / 2, a * b * c / 6], -1)
-
-    def at(self, rows: ndarray, cols: ndarray) -> Float[ndarray, "row col"]:
-        """Interpolated values at each row and column place."""
-        # Sums of four products, term by term: a matrix product would round differently with the
-        # shape of the window.
-        r0, wr = self.weights(rows, 0)
-        c0, wc = self.weights(cols, 1)
-        down = sum(wr[:, k, None] * self.values[r0 + k] for k in range(4))
-        return sum(wc[None, :, k] * down[:, c0 + k] for k in range(4))
-
-    def with_doubt(self, wrong: ndarray) -> _Lattice:
-        """The same lattice, with the cells marked that cannot be trusted.
-
-        A cubic looks a cell beyond its own, two at the edge of the grid, so doubt spreads so far.
-        """
-        doubtful = wrong.copy()
-        for r, c in zip(*np.nonzero(wrong), strict=True):
-            doubtful[max(r - 2, 0) : r + 3, max(c - 2, 0) : c + 3] = True
-        return _Lattice(self.shape, self.cells, self.values, doubtful)
-
-
 @lru_cache(maxsize=8)
-def _lattice_of(area: PixelArea) -> _Lattice:
+def _lattice_of(area: PixelArea) -> NodeLattice:
     """The coarsest lattice that is right to `TOLERANCE` in the middle of each of its cells.
 
     Cells that stay wrong, or that touch a place with no coordinates, are marked doubtful, and
@@ -305,7 +265,7 @@ def _lattice_of(area: PixelArea) -> _Lattice:
     grid, cells = area.grid, 4
     while True:
         nodes = [np.linspace(0, n, cells + 1) for n in grid.shape]
-        lattice = _Lattice(grid.shape, cells, area.measured(*_mesh(*nodes)))
+        lattice = NodeLattice(grid.shape, cells, area.measured(*_mesh(*nodes)))
         middles = [(n[:-1] + n[1:]) / 2 for n in nodes]
         error = np.abs(lattice.at(*middles) / area.measured(*_mesh(*middles)) - 1)
         wrong = ~(error < TOLERANCE)
