@@ -62,7 +62,7 @@ def read_polygons(
         what: the file's part, for errors: "the area of interest".
 
     Raises:
-        InputError: if the file cannot be read, or has no geometry or no CRS.
+        InputError: if the file cannot be read, or has no geometry, no CRS, or broken vertices.
     """
     layer = vector_header(path)["layer_name"]
     try:
@@ -75,6 +75,11 @@ def read_polygons(
         raise InputError(f"{path}: has no geometry, so it cannot be {what}")
     if frame.crs is None:
         raise InputError(f"{path}: {what} has no CRS; write one with ogr2ogr -a_srs")
+    if not np.isfinite(shapely.get_coordinates(frame.geometry.to_numpy())).all():
+        raise InputError(
+            f"{path}: a polygon has a vertex that is no number or infinite, so it cannot be "
+            f"{what}; mend the file first"
+        )
     frame = frame.set_geometry(_near(frame.geometry, grid).to_crs(grid.crs.to_wkt()))
     return frame[frame.geometry.geom_type.isin(["Polygon", "MultiPolygon"])]
 

@@ -120,13 +120,15 @@ class Zones:
 
 def _name_field(path: str | Path, asked: str | None) -> str:
     info = vector_header(path)
-    fields = [str(name) for name in info["fields"]]
+    # GeoPandas takes a field of that name for the shapes.
+    fields = [str(name) for name in info["fields"] if name != "geometry"]
     known = ", ".join(fields) or "none at all"
     if asked is not None:
         if asked not in fields:
             raise InputError(f"{path}: has no field {asked!r} for zones; its fields are {known}")
         return asked
-    texts = [f for f, k in zip(fields, info["ogr_types"], strict=True) if k == "OFTString"]
+    kinds = dict(zip(info["fields"].tolist(), info["ogr_types"], strict=True))
+    texts = [field for field in fields if kinds[field] == "OFTString"]
     named = [field for name in _NAMES for field in texts if field.lower() == name]
     if len(texts) != 1 and not named:
         raise InputError(

@@ -200,3 +200,34 @@ def test_what_holds_no_zones_is_refused(tmp_path):
     bare.with_suffix(".prj").unlink()
     with pytest.raises(InputError, match="a file of zones has no CRS"):
         Zones.read(bare, UTM)
+
+
+def test_numbers_that_name_zones_are_told_apart(tmp_path):
+    halves = [shapely.box(LEFT, BOTTOM, 400_200, TOP), shapely.box(400_200, BOTTOM, RIGHT, TOP)]
+    path = file_of(tmp_path, halves, code=[12_345_678.0, 12_345_679.0])
+    zones = Zones.read(path, UTM, "code")
+    assert zones.names == ("12345678", "12345679")
+
+
+def test_a_zone_with_a_broken_vertex_is_refused(tmp_path):
+    broken = shapely.Polygon([(LEFT, BOTTOM), (RIGHT, BOTTOM), (RIGHT, np.inf)])
+    path = file_of(tmp_path, [SCENE, broken])
+    with pytest.raises(InputError, match=r"zones\.gpkg: a polygon has a vertex that is no number"):
+        Zones.read(path, UTM)
+
+
+def test_a_field_called_geometry_names_no_zone(tmp_path):
+    path = tmp_path / "zones.gpkg"
+    columns = [np.array(["a"], object), np.array(["b"], object)]
+    pyogrio.raw.write(
+        path,
+        shapely.to_wkb(np.array([SCENE])),
+        columns,
+        ("geometry", "label"),
+        driver="GPKG",
+        geometry_type="Polygon",
+        crs="EPSG:32633",
+    )
+    assert Zones.read(path, UTM).names == ("b",)
+    with pytest.raises(InputError, match=r"has no field 'geometry'"):
+        Zones.read(path, UTM, "geometry")
