@@ -34,10 +34,10 @@ from geounet.outputs import (
     Added,
     MapSource,
     Results,
-    class_table,
-    hidden_hectares,
     pieces_of,
+    provenance,
     remove_stale,
+    results_of,
     total,
     write_report,
     write_vectors,
@@ -45,10 +45,9 @@ from geounet.outputs import (
 from geounet.preparation import forward_of
 from geounet.reporting import Reporter, Silence
 from geounet.scene_shift import scene_shift
-from geounet.stop import stop_on_signals
+from geounet.stop import Talk, stop_on_signals
 from geounet.store import TileRecord
-from geounet.tile_job import Talk, TileWork, do_tiles, earlier_run, timings
-from geounet.versions import versions
+from geounet.tile_job import TileWork, do_tiles, earlier_run, timings
 
 OTHERS = ("score.tif", "loss_date.tif", "zones.csv", "alerts.csv", "alerts.gpkg")
 
@@ -102,10 +101,11 @@ def change(
             work = TileWork(
                 "comparing", partial(compare_tiles, _work(job, prepared)), prepared.plan.tiles
             )
-            records = do_tiles(client, job, work, identity, settings.resume, (reporter, stop))
+            talk = Talk(out, reporter, stop)
+            records = do_tiles(client, job, work, identity, settings.resume, talk)
             labelled = time.monotonic()
             made = Made(out, prepared, _source(prepared, records))
-            results, kept = _write(client, job, made, (reporter, stop))
+            results, kept = _write(client, job, made, talk)
         if settings.overwrite:
             remove_stale(out, results.files, OTHERS)
         about = _about(made, identity, kept) | {"run": timings(records, started, labelled)}
@@ -144,37 +144,21 @@ def _work(job: Job, prepared: PreparedChange) -> ChangeWork:
 
 
 def _source(prepared: PreparedChange, records: Mapping[str, TileRecord]) -> MapSource:
-    card = prepared.model.card
-    tags = {
-        "GEOUNET_VERSION": versions()["geounet"],
-        "GEOUNET_MODEL": f"{card.name} {card.sha256}",
-        "GEOUNET_SCENE": " ".join(f.scene.name for f in prepared.fits),
-    }
-    tiles = prepared.plan.tiles
-    return MapSource(prepared.grid, tiles, records, prepared.question.classes, tags)
+    tags = provenance(prepared.model.card, *(f.scene.name for f in prepared.fits))
+    classes = prepared.question.classes
+    return MapSource(prepared.grid, prepared.plan.tiles, records, classes, tags)
 
 
 def _write(client: Client, job: Job, made: Made, talk: Talk) -> tuple[Results, Mapping[int, float]]:
     """All files but the report; also the hectares of each class that features keep."""
     prepared, source = made.prepared, made.source
-    talk[0].note(f"writing to {job.out}")
+    talk.reporter.note(f"writing to {job.out}")
     rasters = _write_rasters(job, made)
     kept: dict[int, float] = {}
     added = Added(lambda batches: _tallied(batches, kept), measure="score")
     vectors, count = write_vectors(client, job, source, prepared.settings, talk, added)
     others = [write(made) for write in prepared.question.further.values()]
-    table = class_table(source)
-    rows, cols = source.grid.shape
-    results = Results(
-        job.out,
-        (*rasters, *vectors, *others, job.out / "report.json"),
-        table,
-        hidden_hectares(source),
-        rows * cols - sum(row.pixels for row in table),
-        count,
-        source.classes,
-    )
-    return results, kept
+    return results_of(source, (*rasters, *vectors, *others), job.out, count), kept
 
 
 def _write_rasters(job: Job, made: Made) -> list[Path]:

@@ -16,7 +16,7 @@ from geounet.aoi import inside
 from geounet.area import PixelArea
 from geounet.card import NODATA
 from geounet.change_rules import ChangeRule, Seen, is_mapped
-from geounet.errors import GeounetError
+from geounet.errors import task
 from geounet.forward import DEVICE, Forward, predictor_of
 from geounet.grid import Tile
 from geounet.labelling import tally
@@ -50,18 +50,14 @@ def hidden_key(date: int, of_target: bool = False) -> str:
     return f"hidden {'target ' if of_target else ''}{date}"
 
 
+@task
 def compare_tiles(work: ChangeWork, tiles: tuple[Tile, ...]) -> list[TileRecord]:
     """The task: read, compare and store some tiles; returns their records."""
     store = TileStore(Path(work.store))
     area = shapely.from_wkb(work.aoi) if work.aoi else None
-    try:
-        shares = [_share_of(forward, work.target) for forward in work.forwards]
-        with rasterio.Env(GDAL_CACHEMAX=work.cache):
-            return [_compare_and_store(work, tile, shares, store, area) for tile in tiles]
-    except GeounetError as error:
-        failure = type(error)(str(error))
-    # Raised anew, without its causes: Dask pickles those too, and GDAL's cannot be read back.
-    raise failure
+    shares = [_share_of(forward, work.target) for forward in work.forwards]
+    with rasterio.Env(GDAL_CACHEMAX=work.cache):
+        return [_compare_and_store(work, tile, shares, store, area) for tile in tiles]
 
 
 def _share_of(forward: Forward, target: tuple[int, ...]) -> Share:

@@ -8,16 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from cyclopts import Parameter
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from geounet.errors import SettingsError
 from geounet.scene_options import MASK_HELP, SceneOptions
 from geounet.settings import JobSettings
-from geounet.vector_settings import area_amount
-
-SIZE_LIMIT = 2**20
+from geounet.vector_settings import AreaText
+from geounet.yaml_file import read_mapping
 
 
 class ChangeSettings(JobSettings):
@@ -63,11 +61,6 @@ class FloodSettings(ChangeSettings):
     ] = None
 
 
-def _is_area(text: str) -> str:
-    area_amount(text)
-    return text
-
-
 class DeforestationSettings(ChangeSettings):
     """How forest on two or more dates is compared."""
 
@@ -77,7 +70,7 @@ class DeforestationSettings(ChangeSettings):
         Field(min_length=1, description="the model's classes that count, by name or value"),
     ] = ("forest",)
     min_area: Annotated[
-        Annotated[str, AfterValidator(_is_area)] | None,
+        AreaText | None,
         Field(description="drop polygons and alerts below: 0.5ha, 100m2, 25px"),
     ] = "0.5ha"
 
@@ -105,19 +98,7 @@ def with_file(given: Settings, path: str | None) -> Settings:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as stream:
-            text = stream.read(SIZE_LIMIT)
-        # Aliases let a small file stand for gigabytes.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise SettingsError(f"{path}: uses YAML aliases, which are not read; write values out")
-        found = yaml.safe_load(text)
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}; check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        cause = " ".join(str(error).split())
-        raise SettingsError(f"{path}: is not YAML: {cause}; mend that line") from error
-    if not isinstance(found, dict):
-        raise SettingsError(f"{path}: holds no settings; write them as in `min_area: 1ha`")
+    """Settings by field; ``format`` is the flag of the formats."""
+    found = read_mapping(path, "settings file", SettingsError)
     names = {str(name).replace("-", "_"): value for name, value in found.items()}
     return {{"format": "formats"}.get(name, name): value for name, value in names.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int, Int32
 from numpy import ndarray
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 
 from geounet.errors import InputError
 from geounet.grid import Window
@@ -47,22 +48,34 @@ class ClassRaster:
         Raises:
             InputError: if it cannot be read, or does not hold whole numbers of 32 bits.
         """
-        rows, cols = window
-        part = ((rows.start, rows.stop), (cols.start, cols.stop))
-        band = self.raster.bands[0]
         with open_raster(self.raster.file, self.raster.driver) as data:
-            try:
-                values = data.read(band, window=part)
-                invalid = data.read_masks(band, window=part) == 0
-            except RasterioError as error:
-                raise InputError(
-                    f"{self.raster.shown}: rows {rows.start} to {rows.stop}, columns {cols.start} "
-                    f"to {cols.stop} cannot be read: {cause_of(error)}; is the file complete?"
-                ) from error
+            return self.read(data, window)
+
+    def read(self, data: DatasetReader, window: Window) -> Int32[ndarray, "row col"]:
+        """The labels of a window of the file, opened as ``data``; raises likewise."""
+        rows, cols = window
+        part, band = ((rows.start, rows.stop), (cols.start, cols.stop)), self.raster.bands[0]
+        try:
+            values = data.read(band, window=part)
+            invalid = data.read_masks(band, window=part) == 0
+        except RasterioError as error:
+            raise InputError(
+                f"{self.raster.shown}: rows {rows.start} to {rows.stop}, columns {cols.start} to "
+                f"{cols.stop} cannot be read: {cause_of(error)}; is the file complete?"
+            ) from error
         return _whole_numbers(self.raster, values, invalid)
 
-    def values(self) -> list[int]:
-        """The classes that occur, ascending.
+    def names(self) -> dict[int, str]:
+        """What GDAL's side-car beside the file calls its values, where it does."""
+        side_car = Path(self.raster.file + ".aux.xml")
+        if not side_car.is_file():
+            return {}
+        found = read_xml(side_car).findall("./PAMRasterBand[@band='1']/CategoryNames/Category")
+        texts = ((category.text or "").strip() for category in found)
+        return {value: text for value, text in enumerate(texts) if text}
+
+    def values(self, check: Callable[[], None]) -> list[int]:
+        """The classes that occur, ascending; ``check`` is called often, and raises to stop.
 
         Raises:
             InputError: if there are too many, or the raster cannot be read.
@@ -70,6 +83,7 @@ class ClassRaster:
         lattice = Lattice(self.raster.grid.shape)
         found = np.empty(0, np.int64)
         for cell in range(lattice.rows * lattice.cols):
+            check()
             found = np.union1d(found, present_values(self(lattice.window(cell))))
             found = found[found != VOID]
             if found.size > MOST_CLASSES:
@@ -82,12 +96,11 @@ class ClassRaster:
 
     def classes(self, values: Sequence[int]) -> tuple[MapClass, ...]:
         """What the file itself says of these values."""
-        names = _category_names(Path(self.raster.file + ".aux.xml"))
-        colours = _colours(self.raster)
+        names, colours = self.names(), _colours(self.raster)
         return tuple(
             MapClass(
                 value,
-                (names[value] if 0 <= value < len(names) else "") or f"class {value}",
+                names.get(value, f"class {value}"),
                 colours.get(value, default_colour(index)),
             )
             for index, value in enumerate(values)
@@ -125,17 +138,10 @@ def _whole_numbers(raster: Raster, values: ndarray, invalid: ndarray) -> Int32[n
     # As Python's numbers: in 32-bit floats the limit itself is rounded.
     if int(values.min()) <= VOID or int(values.max()) > _INT32.max:
         raise InputError(
-            f"{raster.shown}: holds values beyond 32 bits, which class_id cannot; "
-            "reclassify it first"
+            f"{raster.shown}: holds values outside {VOID + 1} to {_INT32.max}, which class_id "
+            "cannot; reclassify it first"
         )
     return np.where(invalid, np.int32(VOID), values.astype(np.int32))
-
-
-def _category_names(side_car: Path) -> list[str]:
-    if not side_car.is_file():
-        return []
-    categories = read_xml(side_car).findall("./PAMRasterBand[@band='1']/CategoryNames/Category")
-    return [category.text or "" for category in categories]
 
 
 def _colours(raster: Raster) -> dict[int, str]:

@@ -85,7 +85,7 @@ def run(tokens: list[str]) -> int:
     except GeounetError as error:
         return _fail(str(error), error.exit_code, tokens)
     except KeyboardInterrupt:
-        return _fail("interrupted; what was committed is kept, go on with --resume", 130, tokens)
+        return _fail("interrupted; a job that keeps its tiles goes on with --resume", 130, tokens)
     except BrokenPipeError:
         return 0
     except Exception as error:
@@ -115,7 +115,10 @@ def _settings_fault(error: BaseException) -> str:
     if cause is None:
         return ""
     fault = cause.errors(include_url=False)[0]
-    flag = "".join(f"--{part}: ".replace("_", "-") for part in fault["loc"][:1])
+    # The one setting that is given once for each of its values.
+    names = {"formats": "format"}
+    parts = [names.get(str(part), str(part)) for part in fault["loc"][:1]]
+    flag = "".join(f"--{part}: ".replace("_", "-") for part in parts)
     return flag + fault["msg"].removeprefix("Value error, ")
 
 

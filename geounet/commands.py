@@ -72,7 +72,7 @@ def vectorize(
     """Turn a class raster into polygons."""
     from geounet.vectorization import vectorize as run_vectorize
 
-    count = run_vectorize(Path(mask), Path(out), settings, reporter=_reporter(talk))
+    count = run_vectorize(mask, Path(out), settings, reporter=_reporter(talk))
     if not talk.quiet:
         print(f"{count} features in {out}")
 

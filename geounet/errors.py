@@ -3,6 +3,15 @@
 Every message names the file, the window or tile, the cause and the next step, on one line.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
 
 class GeounetError(Exception):
     """A failure that was foreseen; ``exit_code`` is what the command returns for it."""
@@ -46,3 +55,20 @@ class InterruptedJobError(GeounetError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def task(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """A function for Dask: its errors are raised anew, without their causes.
+
+    Dask pickles causes too, and GDAL's cannot be read back.
+    """
+
+    @wraps(function)
+    def sendable(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except GeounetError as error:
+            failure = type(error)(str(error))
+        raise failure
+
+    return sendable

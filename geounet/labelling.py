@@ -18,7 +18,7 @@ import shapely
 from geounet.aoi import inside
 from geounet.area import PixelArea
 from geounet.card import NODATA
-from geounet.errors import GeounetError
+from geounet.errors import task
 from geounet.forward import DEVICE, Forward, predictor_of
 from geounet.grid import Tile
 from geounet.scene import Pixels, Scene
@@ -39,18 +39,14 @@ class Work:
     aoi: bytes | None = None
 
 
+@task
 def label_tiles(work: Work, tiles: tuple[Tile, ...]) -> list[TileRecord]:
     """The task: read, label and store some tiles; returns their records."""
     store = TileStore(Path(work.store))
     area = shapely.from_wkb(work.aoi) if work.aoi else None
-    try:
-        label = _labeller(work)
-        with rasterio.Env(GDAL_CACHEMAX=work.cache):
-            return [_label_and_store(work, tile, label, store, area) for tile in tiles]
-    except GeounetError as error:
-        failure = type(error)(str(error))
-    # Raised anew, without its causes: Dask pickles those too, and GDAL's cannot be read back.
-    raise failure
+    label = _labeller(work)
+    with rasterio.Env(GDAL_CACHEMAX=work.cache):
+        return [_label_and_store(work, tile, label, store, area) for tile in tiles]
 
 
 def label_tile(pixels: Pixels, tile: Tile, keep: np.ndarray, label: Label) -> Layers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import fsum, isnan, nan
 from pathlib import Path
 from typing import Any, Literal
@@ -14,20 +15,20 @@ from distributed import Client
 from geounet.area import HECTARE
 from geounet.assess.accuracy_file import area_fields
 from geounet.atomic import write_bytes
-from geounet.card import LandClass
+from geounet.card import LandClass, ModelCard
 from geounet.cog import CogStyle, Piece, write_cog
 from geounet.features import Features
 from geounet.grid import Grid, Tile
 from geounet.job import Job
-from geounet.reporting import Reporter
 from geounet.settings import JobSettings, SegmentSettings
-from geounet.stop import StopRequest
+from geounet.stop import Talk
 from geounet.store import HIDDEN, TileRecord, TileStore
 from geounet.tile_labels import TileLabels, layer_of
 from geounet.tracing import Source, trace
 from geounet.vector import VectorLayer, write_features
 from geounet.vector_formats import base_of, ending_of
 from geounet.vectorization import polygon_options, with_zones, zones_of
+from geounet.versions import versions
 
 VECTOR_FILES = {
     ".gpkg": (".gpkg",),
@@ -130,7 +131,7 @@ def write_vectors(
     job: Job,
     source: MapSource,
     settings: JobSettings,
-    talk: tuple[Reporter, StopRequest],
+    talk: Talk,
     added: Added | None = None,
 ) -> tuple[list[Path], int]:
     """features.* in every format asked for; returns their paths and the number of features.
@@ -155,17 +156,36 @@ def write_vectors(
     }
     mapped = Source(source.grid, TileLabels(layers["mask"]), layers["confidence"])
     options, zones = polygon_options(settings, source.classes), zones_of(settings, source.grid)
+    added = added or Added()
+    layer = VectorLayer(source.grid, source.classes, zones is not None, added.measure)
     with job.scratch() as folder:
-        message = (
-            f"{out}: stopped while its polygons were made; run the same command with --resume to "
-            "go on"
-        )
-        features = trace(client, mapped, options, folder, (*talk, message))
-        added = added or Added()
-        named = zones is not None
-        layer = VectorLayer(source.grid, source.classes, named, added.measure)
-        features = added.to(with_zones(features, zones))
-        return paths, write_features(features, layer, paths, overwrite=True)
+        features = added.to(with_zones(trace(client, mapped, options, folder, talk), zones))
+        check = partial(talk.go_on_or_stop, "while its polygons were written")
+        return paths, write_features(features, layer, paths, overwrite=True, check=check)
+
+
+def provenance(card: ModelCard, *scenes: str) -> dict[str, str]:
+    """Tags of a map's files: what made it, of what."""
+    return {
+        "GEOUNET_VERSION": versions()["geounet"],
+        "GEOUNET_MODEL": f"{card.name} {card.sha256}",
+        "GEOUNET_SCENE": " ".join(scenes),
+    }
+
+
+def results_of(source: MapSource, files: Sequence[Path], out: Path, features: int) -> Results:
+    """What a job gives back that wrote these files, and report.json."""
+    table = class_table(source)
+    rows, cols = source.grid.shape
+    return Results(
+        out,
+        (*files, out / "report.json"),
+        table,
+        total(source, "area_m2", HIDDEN) / HECTARE,
+        rows * cols - sum(row.pixels for row in table),
+        features,
+        source.classes,
+    )
 
 
 def class_table(source: MapSource) -> tuple[ClassArea, ...]:
@@ -182,11 +202,6 @@ def class_table(source: MapSource) -> tuple[ClassArea, ...]:
         )
         for c, area in zip(source.classes, hectares, strict=True)
     )
-
-
-def hidden_hectares(source: MapSource) -> float:
-    """Hectares that a cloud mask took away."""
-    return total(source, "area_m2", HIDDEN) / HECTARE
 
 
 def write_report(path: Path, results: Results, about: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from geounet.atomic import sync
@@ -20,9 +20,12 @@ from geounet.errors import OutputError
 def folder_beside(path: Path) -> Iterator[Path]:
     """A temporary folder on the disk of ``path``; it goes when the block ends.
 
+    So do folders that were made for it, if nothing was put there.
+
     Raises:
         OutputError: if the folder of ``path`` cannot be written.
     """
+    made = [parent for parent in path.parents if not parent.exists()]
     with named(path, OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", suffix=".part", dir=path.parent))
@@ -30,6 +33,10 @@ def folder_beside(path: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        for parent in made:
+            # What holds a file stays.
+            with suppress(OSError):
+                parent.rmdir()
 
 
 def place(folder: Path, path: Path) -> None:

@@ -266,8 +266,8 @@ def _grid(file: str, data: DatasetReader, assume_crs: str | None) -> Grid:
         crs = _parse_crs(assume_crs)
     if not crs:
         raise InputError(
-            f"{shown(file)}: names no coordinate reference system; say which with "
-            f"--assume-crs EPSG:…, or write it with `gdal_edit.py -a_srs EPSG:… in.tif`"
+            f"{shown(file)}: names no coordinate reference system; write it with "
+            "`gdal_edit.py -a_srs EPSG:… in.tif`, or where a scene is read give --assume-crs EPSG:…"
         )
     return Grid((data.height, data.width), transform, crs)
 

@@ -15,14 +15,13 @@ import datetime
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from geounet.card import Frozen, ShortText
 from geounet.errors import InputError
 from geounet.scene_options import Sensor
+from geounet.yaml_file import read_mapping
 
-SIZE_LIMIT = 2**20
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -68,21 +67,9 @@ def read_scene_file(path: Path) -> SceneFile:
     Raises:
         InputError: naming the field that is wrong.
     """
+    fields = read_mapping(path, "scene.yaml", InputError)
     try:
-        with path.open("rb") as stream:
-            text = stream.read(SIZE_LIMIT + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; check the path") from error
-    if len(text) > SIZE_LIMIT:
-        raise InputError(f"{path}: is larger than {SIZE_LIMIT >> 20} MB; it is no scene.yaml")
-    try:
-        # Aliases let a small file stand for gigabytes.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise InputError(f"{path}: uses YAML aliases, which are not read; write values out")
-        return SceneFile.model_validate(yaml.safe_load(text))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        cause = " ".join(str(error).split())
-        raise InputError(f"{path}: is not YAML: {cause}; mend that line") from error
+        return SceneFile.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"]) or "the file"

@@ -24,10 +24,10 @@ from geounet.model_file import load_model
 from geounet.outputs import (
     MapSource,
     Results,
-    class_table,
-    hidden_hectares,
     output_names,
+    provenance,
     remove_stale,
+    results_of,
     write_rasters,
     write_report,
     write_vectors,
@@ -36,10 +36,9 @@ from geounet.preparation import Prepared, fingerprint, forward_of, prepare, with
 from geounet.reporting import Reporter, Silence
 from geounet.scene import open_scene
 from geounet.settings import SegmentSettings
-from geounet.stop import stop_on_signals
+from geounet.stop import Talk, stop_on_signals
 from geounet.store import TileRecord
-from geounet.tile_job import Talk, TileWork, do_tiles, earlier_run, timings
-from geounet.versions import versions
+from geounet.tile_job import TileWork, do_tiles, earlier_run, timings
 
 
 def segment(
@@ -79,7 +78,7 @@ def segment(
             reporter.note(f"{out}: is finished already, nothing to resume")
             return replace(finished, legend=prepared.model.card.classes)
         with stop_on_signals() as stop, cluster(settings.workers, settings.scheduler) as client:
-            talk = (reporter, stop)
+            talk = Talk(out, reporter, stop)
             work = TileWork(
                 "segmenting", partial(label_tiles, _work(job, prepared)), prepared.plan.tiles
             )
@@ -147,31 +146,16 @@ def _write(
 ) -> Results:
     source = _source(prepared, records)
     settings = prepared.settings
-    talk[0].note(f"writing to {job.out}")
+    talk.reporter.note(f"writing to {job.out}")
     rasters = write_rasters(job.out, source, job.store, settings)
     vectors, count = write_vectors(client, job, source, settings, talk)
-    table = class_table(source)
-    rows, cols = source.grid.shape
-    return Results(
-        job.out,
-        (*rasters, *vectors, job.out / "report.json"),
-        table,
-        hidden_hectares(source),
-        rows * cols - sum(row.pixels for row in table),
-        count,
-        prepared.model.card.classes,
-    )
+    return results_of(source, (*rasters, *vectors), job.out, count)
 
 
 def _source(prepared: Prepared, records: Mapping[str, TileRecord]) -> MapSource:
-    card = prepared.model.card
-    tags = {
-        "GEOUNET_VERSION": versions()["geounet"],
-        "GEOUNET_MODEL": f"{card.name} {card.sha256}",
-        "GEOUNET_SCENE": prepared.fit.scene.name,
-    }
-    tiles = prepared.plan.tiles
-    return MapSource(prepared.fit.scene.grid, tiles, records, card.classes, tags)
+    card, scene = prepared.model.card, prepared.fit.scene
+    tags = provenance(card, scene.name)
+    return MapSource(scene.grid, prepared.plan.tiles, records, card.classes, tags)
 
 
 def _about(

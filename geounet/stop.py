@@ -6,7 +6,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
+
+from geounet.errors import InterruptedJobError, OutputError
+from geounet.reporting import Reporter
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -18,6 +23,37 @@ class StopRequest:
 
     def __call__(self) -> bool:
         return bool(self.exit_code)
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What a job says, and to whom; and whether it was asked to stop.
+
+    Attributes:
+        out: the job, as it is called in messages.
+        reporter: is told of notes and progress.
+        stop: whether a stop was asked for.
+        go_on: the next step after a stop.
+    """
+
+    out: Path
+    reporter: Reporter
+    stop: StopRequest
+    go_on: str = "run the same command with --resume to go on"
+
+    def interrupted(self, how_far: str) -> InterruptedJobError:
+        """That the job stopped, ``how_far``, and what to do."""
+        message = f"{self.out}: stopped {how_far}; {self.go_on}"
+        return InterruptedJobError(message, self.stop.exit_code or OutputError.exit_code)
+
+    def go_on_or_stop(self, how_far: str) -> None:
+        """Return, unless a stop was asked for.
+
+        Raises:
+            InterruptedJobError: if it was.
+        """
+        if self.stop():
+            raise self.interrupted(how_far)
 
 
 @contextmanager

@@ -10,16 +10,11 @@ from typing import Any
 from distributed import Client
 
 from geounet.engine import run
-from geounet.errors import InterruptedJobError, OutputError
 from geounet.grid import Tile, shape_of
 from geounet.job import Job
 from geounet.outputs import Results, finished_job
-from geounet.reporting import Reporter
-from geounet.stop import StopRequest
+from geounet.stop import Talk
 from geounet.store import TileRecord
-
-Talk = tuple[Reporter, StopRequest]
-"""Who is told of progress, and whether a stop was asked for."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +55,14 @@ def do_tiles(
         InterruptedJobError: if a stop was asked for; what is done is kept.
         SettingsError: on resume, if the fingerprint changed, naming the field.
     """
-    stop, tiles = talk[1], work.tiles
+    tiles = work.tiles
     by_name = {tile.name: tile for tile in tiles}
     # The journal begins when there is somebody to work: a refusal leaves nothing behind.
     found = job.begin(identity, resume)
     records = {name: record for name, record in found.items() if name in by_name}
     _run(client, job, work, records, talk)
-    if stop() or len(records) < len(tiles):
-        raise InterruptedJobError(
-            f"{job.out}: stopped with {len(records)} of {len(tiles)} tiles done; "
-            "run the same command with --resume to go on",
-            stop.exit_code or OutputError.exit_code,
-        )
+    if talk.stop() or len(records) < len(tiles):
+        raise talk.interrupted(f"with {len(records)} of {len(tiles)} tiles done")
     return records
 
 
@@ -79,7 +70,7 @@ def _run(
     client: Client, job: Job, work: TileWork, records: dict[str, TileRecord], talk: Talk
 ) -> None:
     """Do the tiles that ``records`` lacks, and add theirs."""
-    (reporter, stop), tiles = talk, work.tiles
+    reporter, tiles = talk.reporter, work.tiles
     by_name = {tile.name: tile for tile in tiles}
     waiting = [tile for tile in tiles if tile.name not in records]
     done = sum(_pixels(tile) for tile in tiles if tile.name in records)
@@ -91,7 +82,7 @@ def _run(
         reporter.advance(_pixels(by_name[record.tile]))
 
     try:
-        run(client, work.task, waiting, commit, stop)
+        run(client, work.task, waiting, commit, talk.stop)
     finally:
         reporter.finish()
 

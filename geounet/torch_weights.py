@@ -16,7 +16,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import yaml
 from flax import nnx
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -26,6 +25,7 @@ from geounet.card import ModelCard, ResNetArchitecture
 from geounet.errors import ModelError, OutputError, SettingsError
 from geounet.model_file import save_model
 from geounet.resnet_unet import ResNetUNet, StridedConv, reach
+from geounet.yaml_file import read_mapping
 
 SUPPORTED = (
     "only segmentation_models.pytorch's Unet over resnet18 or resnet34 with five levels, batch "
@@ -237,14 +237,7 @@ def _refuse_other_repetition(weights: Path) -> None:
 
 
 def _fields_of(path: Path) -> dict[str, Any]:
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(fields, dict):
-        raise SettingsError(f"{path}: not a mapping of a card's fields; see docs/import.md")
+    fields = read_mapping(path, "card, as in docs/import.md,", SettingsError)
     told = [name for name in FROM_THE_WEIGHTS if name in fields]
     if told:
         raise SettingsError(f"{path}: {told[0]}: follows from the weights; leave it out")

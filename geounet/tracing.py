@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from geounet.cell_files import CellFiles, CellLabels, put_labels
 from geounet.engine import run
-from geounet.errors import GeounetError, InterruptedJobError, OutputError
+from geounet.errors import task
 from geounet.features import Features
 from geounet.grid import Grid, shape_of
 from geounet.polygonize import PolygonOptions
@@ -25,12 +25,7 @@ from geounet.polygons.lattice import Confidence, Labels, Lattice
 from geounet.polygons.measures import Measures
 from geounet.polygons.survey import relabelled
 from geounet.polygons.trace import Tracer
-from geounet.reporting import Reporter
-from geounet.stop import StopRequest
-
-Talk = tuple[Reporter, StopRequest, str]
-"""Who is told of progress, whether a stop was asked for, and what to say then."""
-Task = Callable[[tuple[Any, ...]], list[Any]]
+from geounet.stop import Talk
 
 
 @dataclass(frozen=True)
@@ -51,6 +46,9 @@ class CellRecord:
     seconds: Mapping[str, float]
 
 
+CellTask = Callable[[tuple[Any, ...]], list[CellRecord]]
+
+
 def trace(
     client: Client,
     source: Source,
@@ -65,7 +63,7 @@ def trace(
         source: the map.
         options: which regions are kept and how they are drawn.
         folder: an empty folder that client and workers share.
-        talk: is told of progress; tells whether to stop; and what to say then.
+        talk: is told of progress, and tells whether to stop.
 
     Raises:
         InterruptedJobError: if a stop was asked for; also between the batches of features.
@@ -75,33 +73,33 @@ def trace(
     thinning = options.thinning(measures)
     tracer = Tracer(source.labels, measures, lattice, thinning, source.confidence)
     cells = range(lattice.rows * lattice.cols)
-    work = Work(client, str(folder.resolve()), talk)
+    crew = _Crew(client, str(folder.resolve()), talk)
     if not is_ready():
-        talk[0].note("compiling the tracer, once for this version: about half a minute")
+        talk.reporter.note("compiling the tracer, once for this version: about half a minute")
     if options.cleaning is not None:
-        tracer = _clean(work, tracer, options.cleaning)
-    records = work.run("tracing", partial(trace_cells, tracer, work.folder), cells, lattice)
+        tracer = _clean(crew, tracer, options.cleaning)
+    records = crew.run("tracing", partial(trace_cells, tracer, crew.folder), cells, lattice)
     held = sum(record.result for record in records)
     if held:
-        talk[0].note(f"{held} borders were left less simplified, so that none cross")
+        talk.reporter.note(f"{held} borders were left less simplified, so that none cross")
     store = CellFiles(folder)
     collector = Collector(store, lattice, measures, options.choice, thinning.scale)
-    return work.until_stopped(collector.features())
+    return _until_stopped(collector.features(), talk)
 
 
 @dataclass(frozen=True)
-class Work:
-    """Where cells are worked on, and who is told."""
+class _Crew:
+    """Who works on cells, in which folder, and who is told."""
 
     client: Client
     folder: str
     talk: Talk
 
     def run(
-        self, what: str, task: Task, items: Sequence[Any], lattice: Lattice
+        self, what: str, work: CellTask, items: Sequence[Any], lattice: Lattice
     ) -> list[CellRecord]:
         """Records by cell."""
-        reporter, stop, _ = self.talk
+        reporter = self.talk.reporter
         records: dict[int, CellRecord] = {}
 
         def commit(record: CellRecord) -> None:
@@ -111,38 +109,34 @@ class Work:
 
         reporter.start(what, lattice.shape[0] * lattice.shape[1], 0)
         try:
-            run(self.client, task, items, commit, stop)
+            run(self.client, work, items, commit, self.talk.stop)
         finally:
             reporter.finish()
         if len(records) < len(items):
-            raise self._interrupted()
+            raise self.talk.interrupted("while its polygons were made")
         return [records[k] for k in sorted(records)]
 
-    def until_stopped(self, batches: Iterator[Features]) -> Iterator[Features]:
-        """The batches, until a stop is asked for."""
-        for batch in batches:
-            if self.talk[1]():
-                raise self._interrupted()
-            yield batch
 
-    def _interrupted(self) -> InterruptedJobError:
-        _, stop, message = self.talk
-        return InterruptedJobError(message, stop.exit_code or OutputError.exit_code)
+def _until_stopped(batches: Iterator[Features], talk: Talk) -> Iterator[Features]:
+    for batch in batches:
+        talk.go_on_or_stop("while its polygons were made")
+        yield batch
 
 
-def _clean(work: Work, tracer: Tracer, cleaning: Cleaning) -> Tracer:
+def _clean(crew: _Crew, tracer: Tracer, cleaning: Cleaning) -> Tracer:
     """The tracer of the cleaned map, which is written to the folder."""
-    lattice, reporter = tracer.lattice, work.talk[0]
+    lattice, reporter = tracer.lattice, crew.talk.reporter
     cells = range(lattice.rows * lattice.cols)
-    surveyed = work.run("surveying", partial(survey_cells, tracer), cells, lattice)
+    surveyed = crew.run("surveying", partial(survey_cells, tracer), cells, lattice)
     new, stay = decide([r.result for r in surveyed], lattice, tracer.measures, cleaning)
     if stay:
         reporter.note(f"{stay} small regions stay: nothing around them is large enough to join")
     items = list(zip(cells, new, strict=True))
-    work.run("cleaning", partial(clean_cells, tracer, work.folder), items, lattice)
-    return replace(tracer, labels=CellLabels(work.folder, lattice))
+    crew.run("cleaning", partial(clean_cells, tracer, crew.folder), items, lattice)
+    return replace(tracer, labels=CellLabels(crew.folder, lattice))
 
 
+@task
 def trace_cells(tracer: Tracer, folder: str, cells: tuple[int, ...]) -> list[CellRecord]:
     """The task: trace some cells and keep them."""
 
@@ -151,35 +145,28 @@ def trace_cells(tracer: Tracer, folder: str, cells: tuple[int, ...]) -> list[Cel
         CellFiles(Path(folder)).put(cell, traced)
         return traced.held
 
-    return _recorded(one, [(cell, cell) for cell in cells])
+    return [_recorded(cell, partial(one, cell)) for cell in cells]
 
 
+@task
 def survey_cells(tracer: Tracer, cells: tuple[int, ...]) -> list[CellRecord]:
     """The task: survey some cells."""
-    return _recorded(tracer.survey, [(cell, cell) for cell in cells])
+    return [_recorded(cell, partial(tracer.survey, cell)) for cell in cells]
 
 
+@task
 def clean_cells(
     tracer: Tracer, folder: str, items: tuple[tuple[int, ndarray], ...]
 ) -> list[CellRecord]:
-    """The task: write the labels of some cells anew."""
+    """The task: write the labels of some cells anew, each with the labels of its regions."""
 
-    def one(item: tuple[int, ndarray]) -> None:
-        cell, labels = item
+    def one(cell: int, labels: ndarray) -> None:
         put_labels(folder, cell, relabelled(tracer.pixels(cell), labels))
 
-    return _recorded(one, [(item[0], item) for item in items])
+    return [_recorded(cell, partial(one, cell, labels)) for cell, labels in items]
 
 
-def _recorded(one: Callable[[Any], Any], items: Sequence[tuple[int, Any]]) -> list[CellRecord]:
-    records = []
-    try:
-        for cell, item in items:
-            started = time.monotonic()
-            result = one(item)
-            records.append(CellRecord(cell, result, {"compute": time.monotonic() - started}))
-        return records
-    except GeounetError as error:
-        failure = type(error)(str(error))
-    # Raised anew, without its causes: Dask pickles those too, and GDAL's cannot be read back.
-    raise failure
+def _recorded(cell: int, work: Callable[[], Any]) -> CellRecord:
+    started = time.monotonic()
+    result = work()
+    return CellRecord(cell, result, {"compute": time.monotonic() - started})

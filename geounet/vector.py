@@ -8,9 +8,8 @@ however they were cut into batches; of PMTiles, the same content.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -52,16 +51,21 @@ _STALE = {
 _BY_GEOJSON = ("GeoJSONSeq", "PMTiles")
 
 
+def _go_on() -> None:
+    """Nobody asks to stop."""
+
+
 def write_features(
     batches: Iterable[Features],
     layer: VectorLayer,
     paths: Sequence[Path],
     *,
     overwrite: bool = False,
+    check: Callable[[], None] = _go_on,
 ) -> int:
     """Write the features once into each path, in the format that its ending names.
 
-    Every file is complete and checked when it takes its name, and has a QGIS style beside it. The
+    No file takes its name before all are complete and checked; each has a QGIS style beside it. The
     order of features is kept, but for FlatGeobuf, which sorts them by place for its index.
 
     Args:
@@ -70,6 +74,7 @@ def write_features(
         paths: ``.gpkg``, ``.geojson``, ``.geojsonl``, ``.shp``, ``.shp.zip``, ``.fgb``,
             ``.parquet`` or ``.pmtiles``.
         overwrite: replace files that exist.
+        check: called before each file is made and before they take their names; raises to stop.
 
     Returns:
         The number of features.
@@ -80,54 +85,58 @@ def write_features(
     """
     for path in paths:
         check_target(path, layer.grid, overwrite=overwrite)
-    main = next((path for path in paths if driver_of(path) == "GPKG"), None)
-    with same_bytes(), folder_beside(main or paths[0]) as work:
-        if main is None:
-            staged = stage(batches, layer, work / "staged.gpkg", index=False, shown=paths[0])
-        else:
-            staged = _write_main(batches, layer, work, main, overwrite=overwrite)
-        others = [path for path in paths if path != main]
-        _write_others(staged, layer, others, work, overwrite=overwrite)
+    with same_bytes(), ExitStack() as folders:
+        made = {path: folders.enter_context(folder_beside(path)) / path.name for path in paths}
+        work = folders.enter_context(folder_beside(paths[0]))
+        main = next((path for path in paths if driver_of(path) == "GPKG"), None)
+        target = work / "staged.gpkg" if main is None else made[main]
+        staged = stage(batches, layer, target, index=main is not None, shown=main or paths[0])
+        style = vector_qml(layer.classes)
+        if main is not None:
+            with named(main, *FAILURES):
+                _add_style(target, style)
+                _verify(staged, target, main)
+        _copy({p: new for p, new in made.items() if p != main}, staged, layer, work, check)
+        check()
+        _place(made, style, overwrite=overwrite)
     return staged.count
 
 
-def _write_main(
-    batches: Iterable[Features], layer: VectorLayer, work: Path, path: Path, *, overwrite: bool
-) -> Staged:
-    """The GeoPackage that was asked for; the other formats are read from it in its place."""
-    new, style = work / path.name, vector_qml(layer.classes)
-    staged = stage(batches, layer, new, index=True, shown=path)
-    with named(path, *FAILURES):
-        _add_style(new, style)
-        _finish(staged, new, path, style, overwrite=overwrite)
-    return replace(staged, path=path)
-
-
-def _write_others(
-    staged: Staged, layer: VectorLayer, paths: Sequence[Path], work: Path, *, overwrite: bool
+def _copy(
+    made: Mapping[Path, Path],
+    staged: Staged,
+    layer: VectorLayer,
+    work: Path,
+    check: Callable[[], None],
 ) -> None:
-    geojson, style = work / "lonlat.geojson", vector_qml(layer.classes)
-    for path in sorted(paths, key=lambda path: driver_of(path) != "GeoJSON"):
-        with folder_beside(path) as folder, named(path, *FAILURES):
+    """Make each file, at its temporary place, from the GeoPackage of all features."""
+    geojson = work / "lonlat.geojson"
+    for path in sorted(made, key=lambda path: driver_of(path) != "GeoJSON"):
+        check()
+        new = made[path]
+        with named(path, *FAILURES):
             if driver_of(path) in _BY_GEOJSON and not geojson.exists():
                 write_geojson(staged, layer, geojson, path)
-            new = folder / path.name
             write_copy(staged, layer, new, path, geojson)
-            _finish(staged, new, path, style, overwrite=overwrite)
+            _verify(staged, new, path)
         if driver_of(path) == "GeoJSON":
-            geojson = path
+            geojson = new
 
 
-def _finish(staged: Staged, new: Path, path: Path, style: str, *, overwrite: bool) -> None:
-    """Check the file, and give it and what belongs to it their names."""
-    _verify(staged, new, path)
-    # It may have come into being while the features were made.
-    check_free(path, overwrite=overwrite)
-    if overwrite or not path.with_name(f"{base_of(path)}.qml").exists():
-        (new.parent / f"{base_of(path)}.qml").write_text(style, encoding="utf-8")
-    for stale in _STALE.get(ending_of(path), ()):
-        path.with_name(base_of(path) + stale).unlink(missing_ok=True)
-    place(new.parent, path)
+def _place(made: dict[Path, Path], style: str, *, overwrite: bool) -> None:
+    """Give the files and what belongs to them their names, the one that was named first last."""
+    for path in made:
+        # It may have come into being while the features were made.
+        check_free(path, overwrite=overwrite)
+    for path in reversed(made):
+        new = made[path]
+        with named(path, *FAILURES):
+            beside = path.with_name(f"{base_of(path)}.qml")
+            if overwrite or not beside.exists():
+                (new.parent / beside.name).write_text(style, encoding="utf-8")
+            for stale in _STALE.get(ending_of(path), ()):
+                path.with_name(base_of(path) + stale).unlink(missing_ok=True)
+            place(new.parent, path)
 
 
 def _add_style(path: Path, style: str) -> None:

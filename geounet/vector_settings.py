@@ -70,22 +70,26 @@ def _is_length(text: str) -> str:
     return text
 
 
+AreaText = Annotated[str, AfterValidator(_is_area)]
+LengthText = Annotated[str, AfterValidator(_is_length)]
+
+
 class VectorSettings(Frozen):
     """Which polygons are kept, how they are drawn, and into which files they go."""
 
     min_area: Annotated[
-        Annotated[str, AfterValidator(_is_area)] | None,
+        AreaText | None,
         Field(description="drop polygons below: 0.5ha, 100m2, 25px"),
     ] = None
     absorb: Annotated[
         bool, Field(description="join what is below --min-area to its neighbour instead")
     ] = False
     fill_holes: Annotated[
-        Annotated[str, AfterValidator(_is_area)] | None,
+        AreaText | None,
         Field(description="join enclosed polygons below this to what surrounds them"),
     ] = None
     simplify: Annotated[
-        Annotated[str, AfterValidator(_is_length)] | None,
+        LengthText | None,
         Field(description="simplify borders, kept shared: 10m or 1px"),
     ] = None
     simplify_method: Annotated[

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from geounet.area import PixelArea
 from geounet.class_raster import ClassRaster
 from geounet.engine import cluster
-from geounet.errors import OutputError, SettingsError
+from geounet.errors import InputError, OutputError, SettingsError
 from geounet.features import Features
 from geounet.grid import Grid
 from geounet.placing import folder_beside
 from geounet.polygonize import PolygonOptions
-from geounet.raster import read_header
+from geounet.raster import Raster, read_header
 from geounet.reporting import Reporter, Silence
-from geounet.stop import stop_on_signals
+from geounet.stop import Talk, stop_on_signals
 from geounet.style import AnyClass
 from geounet.tracing import Source, trace
 from geounet.vector import VectorLayer, write_features
@@ -24,7 +26,7 @@ from geounet.zones import Zones
 
 
 def vectorize(
-    mask: Path,
+    mask: str | Path,
     out: Path,
     settings: VectorSettings | None = None,
     classes: Sequence[AnyClass] = (),
@@ -36,7 +38,7 @@ def vectorize(
     names and colour table.
 
     Args:
-        mask: one band of whole numbers; its nodata gives no polygon.
+        mask: one band of whole numbers, as a path or an address; its nodata gives no polygon.
         out: the file to write; its ending chooses the format, and ``settings.formats`` adds others
             of the same name.
         settings: which regions are kept and how they are drawn.
@@ -54,22 +56,40 @@ def vectorize(
     paths = list(dict.fromkeys([out, *(with_format(out, name) for name in settings.formats)]))
     for path in paths:
         check_target(path, grid, overwrite=settings.overwrite)
-        if path.exists() and path.samefile(mask):
+        if path.exists() and Path(mask).exists() and path.samefile(mask):
             raise OutputError(f"{path}: is the raster itself; give the features another name")
-    values = raster.values()
-    known = tuple(classes) or raster.classes(values)
-    options, zones = polygon_options(settings, known, values), zones_of(settings, grid)
+    refuse_without_ellipsoid(raster.raster)
+    zones = zones_of(settings, grid)
     with (
         stop_on_signals() as stop,
         folder_beside(paths[0]) as folder,
         cluster() as client,
     ):
-        message = f"{out}: stopped before it was written; run the command again"
-        source, talk = Source(grid, raster), (reporter, stop, message)
-        features = trace(client, source, options, folder, talk)
-        layer = VectorLayer(grid, known, zones=zones is not None)
-        features = with_zones(features, zones)
-        return write_features(features, layer, paths, overwrite=settings.overwrite)
+        talk = Talk(out, reporter, stop, "nothing was written; run the command again")
+        check = partial(talk.go_on_or_stop, "before it was written")
+        values = raster.values(check)
+        known = tuple(classes) or raster.classes(values)
+        options = polygon_options(settings, known, values)
+        features = trace(client, Source(grid, raster), options, folder, talk)
+        return write_features(
+            with_zones(features, zones),
+            VectorLayer(grid, known, zones=zones is not None),
+            paths,
+            overwrite=settings.overwrite,
+            check=check,
+        )
+
+
+def refuse_without_ellipsoid(raster: Raster) -> None:
+    """Refuse a raster whose pixels have no area, before any of them is read.
+
+    Raises:
+        InputError: naming it.
+    """
+    try:
+        PixelArea(raster.grid)
+    except InputError as error:
+        raise InputError(f"{raster.shown}: {error}") from error
 
 
 def zones_of(settings: VectorSettings, grid: Grid) -> Zones | None:

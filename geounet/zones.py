@@ -65,7 +65,9 @@ class Zones:
         whole = np.array([shapely.union_all(shapely.make_valid(a)) for a in areas.values()], object)
         pieces, zone_of = _in_pieces(whole, grid)
         if not len(pieces):
-            raise InputError(f"{path}: no zone with a name lies on the scene; is it the right one?")
+            raise InputError(
+                f"{path}: no polygon with a name lies on the scene; is it the right file and field?"
+            )
         return cls(tuple(areas), pieces, zone_of)
 
     def join(self, features: Features) -> Features:
@@ -122,7 +124,7 @@ def _name_field(path: str | Path, asked: str | None) -> str:
     info = vector_header(path)
     # GeoPandas takes a field of that name for the shapes.
     fields = [str(name) for name in info["fields"] if name != "geometry"]
-    known = ", ".join(fields) or "none at all"
+    known = ", ".join(fields) or "none"
     if asked is not None:
         if asked not in fields:
             raise InputError(f"{path}: has no field {asked!r} for zones; its fields are {known}")
@@ -130,6 +132,8 @@ def _name_field(path: str | Path, asked: str | None) -> str:
     kinds = dict(zip(info["fields"].tolist(), info["ogr_types"], strict=True))
     texts = [field for field in fields if kinds[field] == "OFTString"]
     named = [field for name in _NAMES for field in texts if field.lower() == name]
+    if not fields:
+        raise InputError(f"{path}: its features have no fields, and one must name the zones")
     if len(texts) != 1 and not named:
         raise InputError(
             f"{path}: which field names the zones cannot be told; give one of its fields: {known}"

@@ -26,7 +26,7 @@ CORE = {
     "assess.olofsson", "assess.sample", "assess.stehman",
 }  # fmt: skip
 SETTINGS = {
-    "change_settings", "reporting", "scene_options", "settings", "vector_settings",
+    "change_settings", "reporting", "scene_options", "settings", "vector_settings", "yaml_file",
     "learn.augment_settings",
     "learn.data_settings", "learn.evaluate_settings", "learn.label_settings",
     "learn.loss_settings", "learn.network_settings", "learn.optimiser_settings",

@@ -123,7 +123,7 @@ def test_rasters_that_hold_no_classes_are_refused(tmp_path):
 
     with pytest.raises(InputError, match="holds fractions"):
         census(np.full((5, 6), 0.5, np.float32))
-    with pytest.raises(InputError, match="beyond 32 bits"):
+    with pytest.raises(InputError, match="holds values outside"):
         census(np.full((5, 6), 3e9))
     with pytest.raises(InputError, match="no pixel with a class"):
         census(np.full((5, 6), 255, np.uint8))
@@ -133,7 +133,7 @@ def test_rasters_that_hold_no_classes_are_refused(tmp_path):
     assert spread.values == (-7, 5, 2**30)
     floats = census(np.array([[1, np.nan, 2, 2]], np.float32), nodata=None)
     assert (floats.pixels, floats.outside_pixels) == ((1, 2), 1)
-    with pytest.raises(InputError, match="complex64 is no type of classes"):
+    with pytest.raises(InputError, match="holds complex64, and a class raster"):
         census(np.ones((5, 6), np.complex64), nodata=None)
     path = tmp_path / "two.tif"
     with rasterio.open(
@@ -149,7 +149,9 @@ def test_a_damaged_map_is_refused(tmp_path):
     source = write_map(tmp_path / "map.tif", map_values((400, 500)), compress="deflate")
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
     found = open_class_map(source)
-    with pytest.raises(InputError, match=r"map.tif: rows \d+ to \d+ cannot be read"):
+    with pytest.raises(
+        InputError, match=r"map.tif: rows \d+ to \d+, columns \d+ to \d+ cannot be read"
+    ):
         count(population_of(found), Silence())
 
 

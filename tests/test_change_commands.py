@@ -8,7 +8,7 @@ import pytest
 
 from geounet import cli
 from geounet.change_settings import DeforestationSettings, FloodSettings, with_file
-from geounet.errors import SettingsError
+from geounet.errors import InputError, SettingsError
 from tests.made_dates import dates, model_of_two
 
 
@@ -84,7 +84,7 @@ def test_half_a_hectare_is_the_least_loss_unless_said_otherwise(tmp_path):
         ("permanent: 1", "c.yaml: permanent: Extra inputs.*see --help"),
         ("threshold: 1.5", "c.yaml: threshold: .*less than 1"),
         ("zone_field: name", "--zone-field needs --zones"),
-        ("[1, 2]", "holds no settings; write them as"),
+        ("[1, 2]", "holds no named values; a settings file is lines"),
         ("a: [", "is not YAML: .*mend that line"),
         ("a: &x 1\nb: *x", "uses YAML aliases.*write values out"),
     ],
@@ -95,5 +95,5 @@ def test_a_wrong_settings_file_is_named_with_its_fault(text, fault, tmp_path):
 
 
 def test_a_missing_settings_file_is_named():
-    with pytest.raises(SettingsError, match=r"nowhere\.yaml: cannot be read.*check the path"):
+    with pytest.raises(InputError, match=r"nowhere\.yaml: cannot be read.*check the path"):
         with_file(FloodSettings(), "nowhere.yaml")

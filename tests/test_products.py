@@ -307,7 +307,7 @@ bands:
         ("bands: {}", "bands: Dictionary should have at least 1 item"),
         ("bands: {a: x.tif}\ncolour: red", "colour: Extra inputs are not permitted"),
         ("bands: {a: {file: x.tif, band: 0}}", "bands.a.band: Input should be greater"),
-        ("[1, 2]", "the file: Input should be"),
+        ("[1, 2]", "holds no named values; a scene.yaml is lines"),
         ("a: &x [1]\nbands: *x", "uses YAML aliases, which are not read"),
         ("bands: !!python/object:os.system {}", "is not YAML"),
         ("bands: {a: none.tif}", r"none\.tif: cannot be read"),

@@ -12,7 +12,7 @@ import yaml
 from safetensors.torch import save_file
 
 from geounet.cli import run
-from geounet.errors import ModelError, OutputError, SettingsError
+from geounet.errors import InputError, ModelError, OutputError, SettingsError
 from geounet.model_file import load_card, load_model
 from geounet.resnet_unet import reach
 from geounet.torch_weights import import_weights
@@ -201,12 +201,12 @@ def test_a_card_that_cannot_be_is_refused(folder, changes, message):
 
 def test_a_card_that_cannot_be_read_is_refused(folder):
     card = folder / "card.yaml"
-    for text, message in (("- a", "not a mapping"), ("a: [", "not valid YAML")):
+    for text, message in (("- a", "holds no named values"), ("a: [", "is not YAML")):
         card.write_text(text)
         with pytest.raises(SettingsError, match=message):
             imported(folder)
     card.unlink()
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         imported(folder)
 
 

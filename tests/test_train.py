@@ -411,8 +411,8 @@ def test_bad_labels_are_refused_before_the_folder_is_made(settings, tmp_path):
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("- a list", "not a mapping of settings"),
-        ("name: [", "not valid YAML"),
+        ("- a list", "holds no named values; a config of a training"),
+        ("name: [", "is not YAML"),
         ("name: tiny", "classes: Field required"),
         (yaml.safe_dump(CONFIG | {"epoch": 3}), "epoch: unknown; did you mean epochs"),
         (
@@ -434,7 +434,7 @@ def test_bad_labels_are_refused_before_the_folder_is_made(settings, tmp_path):
             yaml.safe_dump(CONFIG | {"data": CONFIG["data"] | {"ignore": [1]}}),
             "label 1 is a class and ignored",
         ),
-        ("name: !!python/object/apply:os.system [ls]", "not valid YAML"),
+        ("name: !!python/object/apply:os.system [ls]", "is not YAML"),
     ],
 )
 def test_a_config_that_cannot_hold_is_refused_with_file_and_field(tmp_path, text, cause):
@@ -448,7 +448,7 @@ def test_a_missing_config_is_an_input_that_is_named(tmp_path, capsys):
     with pytest.raises(InputError, match=r"none\.yaml: cannot be read"):
         load_settings(tmp_path / "none.yaml")
     assert run(["train", str(tmp_path / "none.yaml"), str(tmp_path / "out")]) == 3
-    assert "none.yaml: cannot be read (No such file" in capsys.readouterr().err
+    assert "none.yaml: cannot be read: No such file" in capsys.readouterr().err
 
 
 def test_the_root_is_relative_to_the_file_unless_given(folder, tmp_path):

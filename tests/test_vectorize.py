@@ -14,6 +14,7 @@ import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
+from geounet import vector_formats
 from geounet.card import LandClass
 from geounet.class_raster import MOST_CLASSES
 from geounet.cog import CogStyle, write_cog
@@ -125,7 +126,7 @@ def test_what_holds_no_classes_is_refused(tmp_path):
     ramp = np.arange(31 * 23, dtype=np.float32).reshape(31, 23)
     with pytest.raises(InputError, match="holds fractions, and a class raster holds whole numbers"):
         vectorize(write(tmp_path / "half.tif", ramp / 2), out)
-    with pytest.raises(InputError, match="holds values beyond 32 bits"):
+    with pytest.raises(InputError, match="holds values outside -2147483646 to 2147483647"):
         vectorize(write(tmp_path / "large.tif", ramp.astype(np.float64) * 1e9), out)
     assert list(tmp_path.glob("features*")) == []
 
@@ -220,7 +221,7 @@ class StopsDuring:
 def test_a_stop_leaves_nothing_behind_and_says_what_to_do(tmp_path, stage, name, code):
     mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
     reporter = StopsDuring(stage, getattr(signal, name))
-    with pytest.raises(InterruptedJobError, match=r"stopped before it was written") as stopped:
+    with pytest.raises(InterruptedJobError, match=r"nothing was written; run the command again$") as stopped:
         vectorize(mask, tmp_path / "features.gpkg", reporter=reporter)
     assert stopped.value.exit_code == code
     assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]
@@ -228,7 +229,7 @@ def test_a_stop_leaves_nothing_behind_and_says_what_to_do(tmp_path, stage, name,
 
 def test_what_no_class_can_be_is_refused(tmp_path):
     large = np.full((31, 23), 2.0**31, np.float32)
-    with pytest.raises(InputError, match=r"beyond 32 bits"):
+    with pytest.raises(InputError, match=r"holds values outside"):
         vectorize(write(tmp_path / "large.tif", large), tmp_path / "a.gpkg")
     whirl = np.full((31, 23), 3 + 4j, np.complex64)
     with pytest.raises(InputError, match=r"complex64|data type"):
@@ -259,3 +260,23 @@ def test_a_number_is_a_value_and_a_name_may_be_that_of_several_classes():
     ]
     assert chosen_values(("2",), classes) == (2,)
     assert chosen_values(("wet", "3"), classes) == (2, 3)
+
+
+def test_an_error_names_the_raster_that_has_no_ellipsoid(tmp_path):
+    local = 'LOCAL_CS["site",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
+    mask = tmp_path / "site.tif"
+    profile = {"driver": "GTiff", "height": 31, "width": 23, "count": 1, "dtype": "uint8"}
+    crs = CRS.from_wkt(local)
+    with rasterio.open(mask, "w", **profile, crs=crs, transform=GRID.transform) as data:
+        data.write(labels_of((0, 3)).astype(np.uint8), 1)
+    with pytest.raises(InputError, match=r"site\.tif: no area can be measured"):
+        vectorize(mask, tmp_path / "features.gpkg")
+
+
+def test_a_failure_leaves_no_file_of_any_format_and_no_folder(tmp_path, monkeypatch):
+    mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
+    monkeypatch.setitem(vector_formats.refuse_large.__kwdefaults__, "limit", 1000)
+    settings = VectorSettings(formats=("shp", "fgb"))
+    with pytest.raises(OutputError, match=r"a shapefile holds"):
+        vectorize(mask, tmp_path / "new" / "deep" / "features.gpkg", settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]

@@ -190,9 +190,9 @@ def test_what_holds_no_zones_is_refused(tmp_path):
     table.write_text("name,b\nx,2\n")
     with pytest.raises(InputError, match="has no geometry, so it cannot be a file of zones"):
         Zones.read(table, UTM)
-    with pytest.raises(InputError, match="no zone with a name lies on the scene"):
+    with pytest.raises(InputError, match="no polygon with a name lies on the scene"):
         Zones.read(file_of(tmp_path, [shapely.box(0, 0, 1, 1)]), UTM)
-    with pytest.raises(InputError, match="no zone with a name lies on the scene"):
+    with pytest.raises(InputError, match="no polygon with a name lies on the scene"):
         Zones.read(file_of(tmp_path, [SCENE], name=[None]), UTM, "name")
     path = file_of(tmp_path, [SCENE])
     bare = tmp_path / "bare.shp"

@@ -1,36 +1,42 @@
-"""A class raster read by rows, never whole: which class each pixel has, and where it has one."""
+"""A class map to assess: which class each pixel has, where it has one, and what it is called."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
-from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
-from rasterio.windows import Window
 
+from geounet.class_raster import ClassRaster
 from geounet.errors import InputError
-from geounet.grid import Grid
-from geounet.raster import Raster, cause_of, open_raster, read_header
-from geounet.xml_file import read_xml
-
-_INT32 = np.iinfo(np.int32)
+from geounet.grid import Grid, Window
+from geounet.polygons.cracks import VOID
+from geounet.raster import Raster, open_raster, read_header
 
 
 @dataclass(frozen=True)
 class ClassMap:
-    """A raster of one band of whole numbers, and the names of its values as far as known."""
+    """A class raster, of which whole rows or single pixels are read."""
 
-    raster: Raster
-    names: Mapping[int, str]
+    labels: ClassRaster
+
+    @property
+    def raster(self) -> Raster:
+        return self.labels.raster
 
     @property
     def grid(self) -> Grid:
         return self.raster.grid
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """The names of values, as far as known."""
+        return self.labels.names()
 
     def name(self, value: int) -> str:
         return self.names.get(value) or f"class {value}"
@@ -39,7 +45,7 @@ class ClassMap:
         self, data: DatasetReader, rows: slice
     ) -> tuple[Int[ndarray, "row col"], Bool[ndarray, "row col"]]:
         """Values and validity of whole rows of the file, opened as ``data``."""
-        return self._read(data, Window(0, rows.start, self.grid.shape[1], rows.stop - rows.start))
+        return self._read(data, (rows, slice(0, self.grid.shape[1])))
 
     def at(
         self, rows: Int[ndarray, " point"], cols: Int[ndarray, " point"]
@@ -48,39 +54,26 @@ class ClassMap:
         values, valid = np.zeros(len(rows), np.int64), np.zeros(len(rows), bool)
         with open_raster(self.raster.file, self.raster.driver) as data:
             for i in np.lexsort((cols, rows)):
-                pixel = self._read(data, Window(int(cols[i]), int(rows[i]), 1, 1))
+                row, col = int(rows[i]), int(cols[i])
+                pixel = self._read(data, (slice(row, row + 1), slice(col, col + 1)))
                 values[i], valid[i] = pixel[0].item(), pixel[1].item()
         return values, valid
 
     def _read(
         self, data: DatasetReader, window: Window
     ) -> tuple[Int[ndarray, "row col"], Bool[ndarray, "row col"]]:
-        band = self.raster.bands[0]
-        try:
-            values = data.read(band, window=window)
-            valid = data.read_masks(band, window=window) > 0
-        except RasterioError as error:
-            raise InputError(
-                f"{self.raster.shown}: rows {window.row_off} to "
-                f"{window.row_off + window.height} cannot be read: {cause_of(error)}; "
-                "is the file complete?"
-            ) from error
-        return _whole_numbers(self.raster, values, valid)
+        labels = self.labels.read(data, window)
+        valid = labels != VOID
+        return np.where(valid, labels, 0).astype(np.int64), valid
 
 
 def open_class_map(path: str | Path) -> ClassMap:
-    """A class raster's header and names; no pixel is read.
+    """A class raster's header; no pixel is read.
 
     Raises:
         InputError: if it cannot be opened, or has more than one band.
     """
-    raster = read_header(str(path))
-    if len(raster.bands) != 1:
-        raise InputError(
-            f"{raster.shown}: has {len(raster.bands)} bands, and a class raster has one; "
-            "take it out with `gdal_translate -b 1 in.tif out.tif`"
-        )
-    return ClassMap(raster, _category_names(Path(raster.file + ".aux.xml")))
+    return ClassMap(ClassRaster(read_header(str(path))))
 
 
 def same_grid(one: ClassMap, other: ClassMap) -> None:
@@ -94,32 +87,6 @@ def same_grid(one: ClassMap, other: ClassMap) -> None:
             f"{other.raster.shown}: does not lie on the grid of {one.raster.shown}; warp it there "
             "first, with `gdalwarp -r near -t_srs … -te … -ts …`"
         )
-
-
-def _whole_numbers(
-    raster: Raster, values: ndarray, valid: ndarray
-) -> tuple[Int[ndarray, "row col"], Bool[ndarray, "row col"]]:
-    if values.dtype.kind == "f":
-        valid = valid & np.isfinite(values)
-    if values.dtype.kind not in "uif":
-        raise InputError(f"{raster.shown}: {values.dtype} is no type of classes; reclassify it")
-    values = np.where(valid, values, 0)
-    if values.dtype.kind == "f" and (values != np.rint(values)).any():
-        raise InputError(
-            f"{raster.shown}: holds fractions, and a class raster holds whole numbers; "
-            "reclassify it first"
-        )
-    if values.size and (values.min() < _INT32.min or values.max() >= _INT32.max):
-        raise InputError(f"{raster.shown}: holds values beyond 32 bits; reclassify it first")
-    return values.astype(np.int64), valid
-
-
-def _category_names(side_car: Path) -> dict[int, str]:
-    """Value → name, from GDAL's own side-car beside the raster."""
-    if not side_car.is_file():
-        return {}
-    found = read_xml(side_car).findall("./PAMRasterBand[@band='1']/CategoryNames/Category")
-    return {value: (category.text or "").strip() for value, category in enumerate(found)}
 
 
 def class_names(maps: Sequence[ClassMap], values: Sequence[int]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from jaxtyping import Float64, Int64, UInt8
 
 from geounet.card import NODATA
 from geounet.engine import cluster
-from geounet.errors import GeounetError
+from geounet.errors import task
 from geounet.grid import Window, shape_of, shift
 from geounet.indices import Pairs, normalised_differences
 from geounet.learn.block_index import BlockIndex, Cells
@@ -87,14 +87,10 @@ class SlabCount:
     digest: bytes
 
 
+@task
 def count_parts(parts: Sequence[Part], counted: Counted) -> list[tuple[int, SlabCount]]:
     """The task: some slabs of some scenes, counted in order, with the number of their scene."""
-    try:
-        return [(part.scene, _count(part, counted)) for part in parts]
-    except GeounetError as error:
-        failure = type(error)(str(error))
-    # Raised anew, without its causes: Dask pickles those too, and GDAL's cannot be read back.
-    raise failure
+    return [(part.scene, _count(part, counted)) for part in parts]
 
 
 def _tasks(

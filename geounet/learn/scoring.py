@@ -15,7 +15,7 @@ import rasterio
 from jaxtyping import Bool, UInt8
 
 from geounet.card import NODATA
-from geounet.errors import GeounetError
+from geounet.errors import task
 from geounet.forward import DEVICE, Forward, predictor_of
 from geounet.grid import Tile, Window, intersect, shape_of, shift
 from geounet.learn.boundary import boundary_counts, margin
@@ -83,16 +83,12 @@ class Scored:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
+@task
 def score_tiles(scoring: Scoring, items: tuple[Item, ...]) -> list[Scored]:
     """The task: the counts of some tiles' cores; each pixel of a core is compared once."""
-    try:
-        cache = max(item.subject.cache for item in items)
-        with rasterio.Env(GDAL_CACHEMAX=cache):
-            return [_score(scoring, item) for item in items]
-    except GeounetError as error:
-        failure = type(error)(str(error))
-    # Raised anew, without its causes: Dask pickles those too, and GDAL's cannot be read back.
-    raise failure
+    cache = max(item.subject.cache for item in items)
+    with rasterio.Env(GDAL_CACHEMAX=cache):
+        return [_score(scoring, item) for item in items]
 
 
 def _score(scoring: Scoring, item: Item) -> Scored:

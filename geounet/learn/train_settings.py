@@ -17,13 +17,14 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from geounet.card import Architecture, Finite, LandClass, LongText, ShortText
-from geounet.errors import InputError, SettingsError
+from geounet.errors import SettingsError
 from geounet.learn.augment_settings import AugmentSettings, Range
 from geounet.learn.data_settings import DataSettings
 from geounet.learn.loss_settings import LossSettings
 from geounet.learn.network_settings import MOST_INPUTS, NetworkSettings
 from geounet.learn.optimiser_settings import OptimiserSettings
 from geounet.learn.split_settings import SamplingSettings
+from geounet.yaml_file import read_mapping
 
 
 class TrainSettings(Finite):
@@ -122,15 +123,10 @@ def load_settings(path: Path, root: Path | None = None) -> TrainSettings:
         InputError: if the file cannot be read.
         SettingsError: naming the file, the field and what is wrong with it.
     """
+    what = "config of a training, as configs/template.yaml,"
+    fields = read_mapping(path, what, SettingsError, aliases=True)
     try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(fields, dict):
-            raise SettingsError(f"{path}: not a mapping of settings; see configs/water.yaml")
         settings = TrainSettings.model_validate(fields)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name the config") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         raise SettingsError(f"{path}: {_one_line(error)}") from error
     return with_root(settings, root or path.parent / settings.data.root)
