@@ -221,7 +221,8 @@ class StopsDuring:
 def test_a_stop_leaves_nothing_behind_and_says_what_to_do(tmp_path, stage, name, code):
     mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
     reporter = StopsDuring(stage, getattr(signal, name))
-    with pytest.raises(InterruptedJobError, match=r"nothing was written; run the command again$") as stopped:
+    again = r"nothing was written; run the command again$"
+    with pytest.raises(InterruptedJobError, match=again) as stopped:
         vectorize(mask, tmp_path / "features.gpkg", reporter=reporter)
     assert stopped.value.exit_code == code
     assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]
