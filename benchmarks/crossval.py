@@ -9,7 +9,7 @@ nothing is chosen on it. Folds of forest keep a scene together, those of water a
 those of the counts of all folds added up; intervals are percentile bootstraps over scenes or
 places. ``--split COLUMN=VALUE`` trains once more, on everything else, and scores that alone.
 
-A fold that is finished is not run again, and one that was interrupted goes on. ``--ship`` then
+A training that is finished is not run again, and one that was interrupted goes on. ``--ship`` then
 trains on everything and writes the model, with these scores and the mean temperature of the folds
 on its card. The calibration error is that of each fold with its own temperature, so it is too good
 by that one number.
@@ -122,7 +122,7 @@ def temperature_of(folds: list[Fold]) -> float:
 
 def ship(name: str, settings: TrainSettings, folds: list[Fold], out: Path, folder: Path) -> None:
     """Train on everything, and write the model with the cross-validated accuracy on its card."""
-    trained = train(settings, out, reporter=Printed(), overwrite=True)
+    trained = train(settings, out, reporter=Printed(), resume=out.exists())
     model = load_model(trained.model)
     found = scores(folds, "as segment maps", settings)
     groups = sum(len(fold.counts["as segment maps"]) for fold in folds)

@@ -30,7 +30,9 @@ from geounet.engine import cluster
 from geounet.features import Features
 from geounet.fit import stretched
 from geounet.job import Job, open_job, refuse_difference
+from geounet.job_report import about_model, write_reports
 from geounet.outputs import (
+    REPORTS,
     Added,
     MapSource,
     Results,
@@ -39,7 +41,6 @@ from geounet.outputs import (
     remove_stale,
     results_of,
     total,
-    write_report,
     write_vectors,
 )
 from geounet.preparation import forward_of
@@ -109,7 +110,7 @@ def change(
         if settings.overwrite:
             remove_stale(out, results.files, OTHERS)
         about = _about(made, identity, kept) | {"run": timings(records, started, labelled)}
-        write_report(out / "report.json", results, about)
+        write_reports(results, made.source, [f.scene for f in prepared.fits], about)
         for date in about["dates"]:
             _tell_hidden(date, about["target"], reporter)
         job.finish(settings.keep_work)
@@ -119,7 +120,7 @@ def change(
 def _output_names(settings: ChangeSettings, question: Question) -> tuple[str, ...]:
     score = ("score.tif",) if settings.score else ()
     vectors = [f"features.{name}" for name in settings.vector_formats]
-    return (*score, "mask.tif", *vectors, *question.further, "report.json")
+    return (*score, "mask.tif", *vectors, *question.further, *REPORTS)
 
 
 def _with_pixels(prepared: PreparedChange) -> PreparedChange:
@@ -191,7 +192,9 @@ def _about(made: Made, identity: Mapping[str, Any], kept: Mapping[int, float]) -
     card, settings = prepared.model.card, prepared.settings
     return {
         "dates": [_about_date(source, prepared, date) for date in range(len(prepared.fits))],
-        "model": {"name": card.name, "sha256": card.sha256, "accuracy": card.accuracy},
+        "title": made.prepared.question.title,
+        "measure": "score",
+        "model": about_model(card),
         "target": [card.classes[k].name for k in prepared.target],
         "threshold": settings.threshold,
         "score": "probability of the first state times that of the second: that of the change "

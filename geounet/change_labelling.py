@@ -19,7 +19,7 @@ from geounet.change_rules import ChangeRule, Seen, is_mapped
 from geounet.errors import task
 from geounet.forward import DEVICE, Forward, predictor_of
 from geounet.grid import Tile
-from geounet.labelling import tally
+from geounet.labelling import by_confidence, tally
 from geounet.scene import Pixels, Scene
 from geounet.store import TileRecord, TileStore
 
@@ -116,7 +116,8 @@ def _compare_and_store(
     digest = store.put(tile.name, {"mask": labels, "confidence": score}) if some else ""
     metres = PixelArea(grid).window(tile.core)
     counts, areas = _tally(labels, dates, metres, work.rule.threshold)
-    return TileRecord(tile.name, digest, counts, areas, seconds | {"write": clock() - started})
+    seconds |= {"write": clock() - started}
+    return TileRecord(tile.name, digest, counts, areas, by_confidence(labels, score), seconds)
 
 
 def _see(pixels: Pixels, tile: Tile, share: Share, wanted: np.ndarray) -> _Date:

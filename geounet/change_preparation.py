@@ -40,6 +40,7 @@ class Question:
     """What a job asks of the dates.
 
     Attributes:
+        title: of its report.
         classes: of the map that answers it.
         rule: which value each kind of change gets.
         marks: a raster that the rule's ``marked`` looks at, if there is one.
@@ -47,6 +48,7 @@ class Question:
         further: writes more files of the finished map, each by its name.
     """
 
+    title: str
     classes: tuple[LandClass, ...]
     rule: ChangeRule
     marks: str | None = None

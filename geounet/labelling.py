@@ -58,6 +58,9 @@ def label_tile(pixels: Pixels, tile: Tile, keep: np.ndarray, label: Label) -> La
     return {name: masked(layer[tile.crop], keep) for name, layer in layers.items()}
 
 
+_STEPS = 20
+
+
 def _label_and_store(
     work: Work, tile: Tile, label: Label, store: TileStore, area: shapely.Geometry | None
 ) -> TileRecord:
@@ -83,7 +86,8 @@ def _label_and_store(
         "compute": computed - begun,
         "write": clock() - computed,
     }
-    return TileRecord(tile.name, digest, counts, areas, seconds)
+    confidence = by_confidence(mask, layers.get("confidence"))
+    return TileRecord(tile.name, digest, counts, areas, confidence, seconds)
 
 
 def _labeller(work: Work) -> Label:
@@ -113,3 +117,16 @@ def tally(
         counts[HIDDEN] = int(hidden.sum())
         areas[HIDDEN] = float(area[hidden].sum())
     return counts, areas
+
+
+def by_confidence(mask: np.ndarray, percent: np.ndarray | None) -> dict[str, list[int]]:
+    """Pixels of each class value, in 20 steps of confidence; none where it was not asked for."""
+    if percent is None:
+        return {}
+    # 100 % belongs to the last step.
+    step = np.minimum(percent // 5, _STEPS - 1)
+    counts = np.bincount(
+        mask.ravel().astype(np.int64) * _STEPS + step.ravel(), minlength=NODATA * _STEPS
+    )
+    table = counts[: NODATA * _STEPS].reshape(NODATA, _STEPS)
+    return {str(value): table[value].tolist() for value in np.flatnonzero(table.any(axis=1))}

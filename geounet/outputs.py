@@ -1,20 +1,18 @@
-"""What a finished job leaves in its folder: mask, layers on request, polygons, report.json."""
+"""What a finished job leaves in its folder: mask, layers on request, polygons; its table."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from math import fsum, isnan, nan
+from math import fsum, nan
 from pathlib import Path
 from typing import Any, Literal
 
 from distributed import Client
 
 from geounet.area import HECTARE
-from geounet.assess.accuracy_file import area_fields
-from geounet.atomic import write_bytes
 from geounet.card import LandClass, ModelCard
 from geounet.cog import CogStyle, Piece, write_cog
 from geounet.features import Features
@@ -42,6 +40,7 @@ VECTOR_FILES = {
 }
 
 
+REPORTS = ("report.html", "report.json")
 _OTHERS = ("confidence.tif", "probabilities.tif")
 
 
@@ -101,7 +100,7 @@ def output_names(settings: SegmentSettings) -> tuple[str, ...]:
         *(name for name, wanted in asked.items() if wanted),
         "mask.tif",
         *vectors,
-        "report.json",
+        *REPORTS,
     )
 
 
@@ -179,7 +178,7 @@ def results_of(source: MapSource, files: Sequence[Path], out: Path, features: in
     rows, cols = source.grid.shape
     return Results(
         out,
-        (*files, out / "report.json"),
+        (*files, *(out / name for name in REPORTS)),
         table,
         total(source, "area_m2", HIDDEN) / HECTARE,
         rows * cols - sum(row.pixels for row in table),
@@ -202,21 +201,6 @@ def class_table(source: MapSource) -> tuple[ClassArea, ...]:
         )
         for c, area in zip(source.classes, hectares, strict=True)
     )
-
-
-def write_report(path: Path, results: Results, about: Mapping[str, Any]) -> None:
-    """report.json: all but its ``run`` part is the same for the same input and settings."""
-    report = {
-        "classes": [asdict(row) for row in results.classes],
-        "hidden_ha": results.hidden_ha,
-        "nodata_pixels": results.nodata_pixels,
-        "features": results.features,
-        **area_fields(results.out),
-        "files": [file.name for file in results.files],
-        **about,
-    }
-    text = json.dumps(_without_nan(report), indent=2, sort_keys=True, allow_nan=False)
-    write_bytes(path, text.encode() + b"\n")
 
 
 def finished_job(out: Path) -> tuple[dict[str, Any], Results] | None:
@@ -257,15 +241,6 @@ def remove_stale(out: Path, files: Sequence[Path], others: Sequence[str] = _OTHE
 
 def _class_area(area_ha: float | None, **row: Any) -> ClassArea:
     return ClassArea(area_ha=nan if area_ha is None else area_ha, **row)
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: an area that the CRS cannot give is null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and isnan(value) else value
 
 
 def pieces_of(source: MapSource, store: TileStore, layer: str) -> Iterator[Piece]:

@@ -1,12 +1,14 @@
 """A report as one HTML page that opens without a network: its style inline, its pictures embedded.
 
 Text becomes `Markup` here and nowhere else, by escaping it; whatever a card or a file name holds,
-the page shows it and runs nothing. Its content security policy forbids scripts and any address.
+the page shows it and runs nothing. Its content security policy forbids any address, and any script
+but one of ours, named by its hash.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import struct
 from collections.abc import Mapping, Sequence
@@ -28,11 +30,25 @@ class Markup:
 Content = str | Markup
 
 
-def page(title: str, lead: str, sections: Sequence[Markup], foot: str) -> bytes:
-    """The whole page, encoded; what UTF-8 cannot hold becomes a question mark."""
+def page(title: str, lead: str, sections: Sequence[Markup], foot: str, script: str = "") -> bytes:
+    """The whole page, encoded; what UTF-8 cannot hold becomes a question mark.
+
+    Args:
+        title: of the page and its first heading.
+        lead: a sentence below it.
+        sections: the body.
+        foot: the last sentence.
+        script: ours alone, never made of anything that was read.
+    """
     template = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     filled = template.substitute(
-        title=_safe(title), lead=_safe(lead), body=_joined(sections), foot=_safe(foot)
+        title=_safe(title),
+        lead=_safe(lead),
+        body=_joined(sections),
+        foot=_safe(foot),
+        policy=f" script-src 'sha256-{digest}'" if script else "",
+        script=f"<script>{script}</script>\n" if script else "",
     )
     return filled.encode("utf-8", "replace")
 
@@ -96,6 +112,23 @@ def figure(png: bytes, alt: str, caption: str) -> Markup:
     return Markup(f"<figure>\n{box}\n<figcaption>{_safe(caption)}</figcaption>\n</figure>")
 
 
+def histogram(name: str, colour: str, counts: Sequence[int]) -> Markup:
+    """Bars of equal steps from 0 to 100 %, the longest as wide as there is room."""
+    most, step = max(*counts, 1), 100 / len(counts)
+    first = next((k for k, count in enumerate(counts) if count), len(counts))
+    bars = "\n".join(
+        f"<dt>{k * step:.0f}–{(k + 1) * step:.0f} %</dt>"
+        f'<dd><span class="bar" style="width:{100 * count / most:.2f}%;background:{_safe(colour)}">'
+        f"</span><span>{count:,}</span></dd>"
+        for k, count in enumerate(counts)
+        if k >= first
+    )
+    return Markup(
+        f"<figure>\n<figcaption>{class_label(name, colour).html}</figcaption>\n"
+        f'<dl class="bars">\n{bars}\n</dl>\n</figure>'
+    )
+
+
 def details(summary: str, part: Markup) -> Markup:
     """What only some readers open."""
     return Markup(f"<details>\n<summary>{_safe(summary)}</summary>\n{part.html}\n</details>")
@@ -131,5 +164,10 @@ def _joined(parts: Sequence[Markup]) -> str:
     return "\n".join(part.html for part in parts)
 
 
+def escaped(text: str) -> str:
+    """Text as HTML, for content and for attributes in quotes."""
+    return html.escape(text)
+
+
 def _safe(content: Content) -> str:
-    return content.html if isinstance(content, Markup) else html.escape(content)
+    return content.html if isinstance(content, Markup) else escaped(content)

@@ -19,6 +19,7 @@ from geounet.engine import cluster
 from geounet.errors import GeounetError, InputError, InterruptedJobError
 from geounet.fit import stretched
 from geounet.job import Job, open_job, refuse_difference
+from geounet.job_report import about_model, write_reports
 from geounet.labelling import Work, label_tiles
 from geounet.model_file import load_model
 from geounet.outputs import (
@@ -29,7 +30,6 @@ from geounet.outputs import (
     remove_stale,
     results_of,
     write_rasters,
-    write_report,
     write_vectors,
 )
 from geounet.preparation import Prepared, fingerprint, forward_of, prepare, with_window_of
@@ -84,11 +84,12 @@ def segment(
             )
             records = do_tiles(client, job, work, identity, settings.resume, talk)
             labelled = time.monotonic()
-            results = _write(client, job, prepared, records, talk)
+            source = _source(prepared, records)
+            results = _write(client, job, source, settings, talk)
         if settings.overwrite:
             remove_stale(out, results.files)
         about = _about(prepared, identity, records) | {"run": timings(records, started, labelled)}
-        write_report(out / "report.json", results, about)
+        write_reports(results, source, [prepared.fit.scene], about)
         job.finish(settings.keep_work)
     return results
 
@@ -142,10 +143,8 @@ def _work(job: Job, prepared: Prepared) -> Work:
 
 
 def _write(
-    client: Client, job: Job, prepared: Prepared, records: Mapping[str, TileRecord], talk: Talk
+    client: Client, job: Job, source: MapSource, settings: SegmentSettings, talk: Talk
 ) -> Results:
-    source = _source(prepared, records)
-    settings = prepared.settings
     talk.reporter.note(f"writing to {job.out}")
     rasters = write_rasters(job.out, source, job.store, settings)
     vectors, count = write_vectors(client, job, source, settings, talk)
@@ -164,7 +163,9 @@ def _about(
     card, scene = prepared.model.card, prepared.fit.scene
     return {
         "scene": {"name": scene.name, "date": scene.date, "level": scene.level},
-        "model": {"name": card.name, "sha256": card.sha256, "accuracy": card.accuracy},
+        "title": "Land cover",
+        "measure": "confidence",
+        "model": about_model(card),
         "plan": prepared.plan.describe(),
         "empty_tiles": sum(records[tile.name].is_empty for tile in prepared.plan.tiles),
         "notes": list(prepared.notes),

@@ -239,3 +239,25 @@ MASK_RULES = {
     "fmask4": "values=2,4",
 }
 """What each named mask hides."""
+
+
+_COPERNICUS_CREDIT = "Contains modified Copernicus Sentinel data"
+_LANDSAT_CREDIT = "Landsat data courtesy of the U.S. Geological Survey"
+_HLS_CREDIT = "Harmonized Landsat and Sentinel-2 data from NASA's LP DAAC"
+
+
+def credit(sensor: str | None, day: str | None) -> tuple[str, ...]:
+    """What whoever shows a map of this sensor's data has to say, as their terms ask.
+
+    Args:
+        sensor: one of ``BANDS``; for others nothing is known.
+        day: of the scene, as YYYY-MM-DD.
+    """
+    copernicus = f"{_COPERNICUS_CREDIT} {day[:4]}" if day else _COPERNICUS_CREDIT
+    return {
+        "S2": (copernicus,),
+        "L4-7": (_LANDSAT_CREDIT,),
+        "L8-9": (_LANDSAT_CREDIT,),
+        "HLS-L30": (_LANDSAT_CREDIT, _HLS_CREDIT),
+        "HLS-S30": (copernicus, _HLS_CREDIT),
+    }.get(sensor or "", ())

@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -39,13 +39,15 @@ class TileRecord:
 
     ``sha256`` is empty for a tile without a valid pixel, which has no object. ``pixels`` and
     ``area_m2`` count each class value's valid pixels; ``hidden`` the same for pixels that a mask
-    removed. ``seconds`` splits the time into read, compute and write.
+    removed. ``confidence`` counts each class value's pixels by confidence, in steps of 5 %.
+    ``seconds`` splits the time into read, compute and write.
     """
 
     tile: str
     sha256: str = ""
     pixels: Mapping[str, int] = field(default_factory=dict)
     area_m2: Mapping[str, float] = field(default_factory=dict)
+    confidence: Mapping[str, Sequence[int]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -152,7 +154,8 @@ class Journal:
 
 def _record(entry: Mapping[str, Any]) -> TileRecord | None:
     """A journal line as a record; None for one that we did not write."""
-    kinds = {"tile": str, "sha256": str, "pixels": dict, "area_m2": dict, "seconds": dict}
+    kinds = {"tile": str, "sha256": str, "pixels": dict, "area_m2": dict}
+    kinds |= {"confidence": dict, "seconds": dict}
     if entry.keys() != kinds.keys():
         return None
     if not all(isinstance(entry[name], kind) for name, kind in kinds.items()):

@@ -2,9 +2,9 @@
 
     geounet deforestation BEFORE AFTER [LATER ...] OUT
 
-writes mask.tif, features.gpkg, alerts.gpkg, alerts.csv and report.json; with more than two dates
-also loss_date.tif, which says since which date the forest is gone. Areas below 0.5 ha give no
-polygon and no alert. docs/deforestation.md says what the map cannot know.
+writes mask.tif, features.gpkg, alerts.gpkg, alerts.csv, report.html and report.json; with more than
+two dates also loss_date.tif, which says since which date the forest is gone. Areas below 0.5 ha
+give no polygon and no alert. docs/deforestation.md says what the map cannot know.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def deforestation(
         values = [loss.value for loss in losses]
         files["zones.csv"] = lambda made: zone_table(made, values)
     rule = ChangeRule(STABLE, GAIN, LOSS, OTHER, dated=True, threshold=settings.threshold)
-    question = Question((*CLASSES, *losses), rule, in_order=True, further=files)
+    question = Question("Deforestation", (*CLASSES, *losses), rule, in_order=True, further=files)
     return change(scenes, model, out, question, settings, reporter)
 
 

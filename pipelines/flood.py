@@ -2,9 +2,9 @@
 
     geounet flood BEFORE AFTER OUT
 
-writes mask.tif, features.gpkg and report.json, and with --zones zones.csv: flooded hectares per
-district. Water on both dates is not permanent water: give --permanent-water FILE to tell it.
-docs/floods.md says what the map cannot know.
+writes mask.tif, features.gpkg, report.html and report.json, and with --zones zones.csv: flooded
+hectares per district. Water on both dates is not permanent water: give --permanent-water FILE to
+tell it. docs/floods.md says what the map cannot know.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def flood(
     )
     classes = (*CLASSES, LASTING) if settings.permanent_water else CLASSES
     tables = {"zones.csv": zone_table} if settings.zones else {}
-    question = Question(classes, rule, marks=settings.permanent_water, further=tables)
+    question = Question("Flood", classes, rule, marks=settings.permanent_water, further=tables)
     return change([before, after], model, out, question, settings, reporter)
 
 

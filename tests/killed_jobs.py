@@ -47,7 +47,9 @@ def assert_resumes(
         process.communicate()
         if out.exists() and killed:
             named = {p.name for p in out.iterdir() if p.is_file() and not p.name.startswith(".")}
-            for name in named & expected.keys() - {"report.json"}:
+            for name in named & expected.keys() - {"report.json", "report.html"}:
                 assert (out / name).read_bytes() == expected[name], name
+            if "report.html" in named:
+                assert (out / "report.html").read_bytes().endswith(b"</html>\n")
         assert finished(job, out, "--resume")[0] == expected
         assert not [path for path in out.iterdir() if path.name.startswith(".")]

@@ -35,9 +35,9 @@ SETTINGS = {
 FLOW = {
     "change", "change_labelling", "change_preparation", "loss_dates", "scene_shift",
     "zone_table",
-    "doctor", "engine", "fit", "forward", "labelling", "outputs", "planning", "preparation",
-    "scene_histogram", "scene_preview", "segmentation", "stop", "tile_job", "tracing",
-    "vectorization",
+    "doctor", "engine", "fit", "forward", "job_report", "labelling", "outputs", "planning",
+    "preparation", "scene_histogram", "scene_preview", "segmentation", "stop", "tile_job",
+    "tracing", "vectorization",
     "learn.counting", "learn.devices", "learn.evaluation", "learn.evaluation_report",
     "learn.identity", "learn.learner", "learn.loop", "learn.prefetch", "learn.remat",
     "learn.scoring", "learn.stepper", "learn.training", "learn.training_data",

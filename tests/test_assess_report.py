@@ -14,8 +14,10 @@ from geounet.assess.design import design_sample
 from geounet.assess.design_file import design_path
 from geounet.assess.estimate import estimate_accuracy
 from geounet.assess.settings import DesignSettings, EstimateSettings
-from geounet.outputs import ClassArea, Results, write_report
+from geounet.segmentation import segment
+from geounet.settings import SegmentSettings
 from geounet.tables import print_results
+from tests.jobs import make_model, make_scene, read
 from tests.made_samples import (
     interpret,
     map_values,
@@ -54,22 +56,29 @@ def test_the_report_of_a_job_takes_the_areas(tmp_path):
 
 
 def test_a_job_that_is_made_again_keeps_areas_of_the_same_mask(tmp_path, capsys):
-    values = map_values()
-    mask, points = a_job(tmp_path / "job", values), tmp_path / "sample.gpkg"
+    scene, out = make_scene(tmp_path / "scene.tif"), tmp_path / "job"
+    again = SegmentSettings(window=64, overwrite=True)
+    model = make_model(tmp_path / "m.safetensors")
+    segment(scene, model, out, again)
+    mask, points = out / "mask.tif", tmp_path / "sample.gpkg"
     design_sample(mask, points, DesignSettings(size=300, at_least=20))
-    interpret(points, true_values(values))
-    estimate_accuracy(points, mask, EstimateSettings(out=mask.parent))
-    results = Results(mask.parent, (mask,), (ClassArea(0, "water", 5, 0.05, 1.0),), 0.0, 0, 0)
-    report = mask.parent / "report.json"
-    write_report(report, results, {})
-    assert json.loads(report.read_text())["adjusted_areas"][0]["name"] == "water"
+    values = read(mask)
+    interpret(points, np.roll(values, 3, axis=1), names={3 * k: f"class {k}" for k in range(3)})
+    found = estimate_accuracy(points, mask, EstimateSettings(out=out))
+    assert found.reported
+    pages = [(out / "report.html").read_text()]
+    results = segment(scene, model, out, again)
+    pages.append((out / "report.html").read_text())
+    for page in pages:
+        assert "error-adjusted, from a probability sample of 300 points" in page
+    report = json.loads((out / "report.json").read_text())
+    assert [row["name"] for row in report["adjusted_areas"]]
     print_results(results)
-    printed = capsys.readouterr().out
-    assert "areas: error-adjusted, from a probability sample of 300 points" in printed
-    assert "water: " in printed
-    write_map(mask, np.where(values == 2, 1, values))
-    write_report(report, results, {})
-    assert json.loads(report.read_text())["areas"] == "pixel count, no accuracy assessment"
+    assert "areas: error-adjusted, from a probability sample of 300" in capsys.readouterr().out
+    segment(make_scene(tmp_path / "scene.tif", seed=9), model, out, again)
+    report = json.loads((out / "report.json").read_text())
+    assert report["areas"] == "pixel count, no accuracy assessment"
+    assert "error-adjusted" not in (out / "report.html").read_text()
 
 
 def test_the_report_keeps_its_pixel_counts_where_the_sample_is_none(tmp_path):

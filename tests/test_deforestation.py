@@ -121,7 +121,7 @@ def test_overwriting_leaves_no_file_of_the_job_before(three, two, tmp_path):
     asked = clearing(overwrite=True, formats=("none",))
     deforestation(three[:2], tmp_path / "out", two, asked)
     left = {path.name for path in (tmp_path / "out").iterdir()}
-    assert left == {"mask.tif", "mask.tif.aux.xml", "mask.qml", "report.json"}
+    assert left == {"mask.tif", "mask.tif.aux.xml", "mask.qml", "report.html", "report.json"}
 
 
 def test_dates_that_do_not_go_together_are_refused(three, two, tmp_path):

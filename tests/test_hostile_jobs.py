@@ -157,7 +157,7 @@ def test_overwriting_removes_the_old_results_that_are_not_made_again(scene, mode
     left = {path.name for path in (tmp_path / "out").iterdir()}
     assert left == {
         "features.geojson", "features.qml", "mask.qml", "mask.tif", "mask.tif.aux.xml",
-        "report.json",
+        "report.html", "report.json",
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from geounet.assess.class_map import ClassMap
 from geounet.atomic import write_bytes
 from geounet.errors import GeounetError
 from geounet.fingerprint import fingerprint_of
+from geounet.job_page import with_areas
 from geounet.locations import is_remote
 from geounet.raster import read_header
 
-NAME, MASK, REPORT = "accuracy.json", "mask.tif", "report.json"
+NAME, MASK = "accuracy.json", "mask.tif"
+REPORT, PAGE = "report.json", "report.html"
 PIXEL_COUNT = "pixel count, no accuracy assessment"
 
 
@@ -62,7 +65,9 @@ def write_accuracy(path: Path, content: Mapping[str, Any], source: ClassMap) -> 
     report, own = _job_report(source), path.resolve() == _beside(source).resolve()
     if report is None or not own or adjusted_areas(path.parent) is None:
         return False
-    write_bytes(_beside(source, REPORT), _text(report | area_fields(path.parent)))
+    report |= area_fields(path.parent)
+    _renew_page(path.with_name(PAGE), report)
+    write_bytes(_beside(source, REPORT), _text(report))
     return True
 
 
@@ -91,6 +96,11 @@ def area_fields(folder: Path) -> dict[str, Any]:
     if areas is None:
         return {"areas": PIXEL_COUNT}
     return {"areas": areas.says, "adjusted_areas": [asdict(row) for row in areas.classes]}
+
+
+def _renew_page(path: Path, report: Mapping[str, Any]) -> None:
+    with suppress(FileNotFoundError):
+        write_bytes(path, with_areas(path.read_bytes(), report))
 
 
 def hidden_hectares(source: ClassMap) -> float | None:
