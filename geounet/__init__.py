@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from geounet.model_file import load_model
     from geounet.pipelines.deforestation import deforestation
     from geounet.pipelines.flood import flood
+    from geounet.pipelines.landcover import landcover
     from geounet.scene import open_scene
     from geounet.scene_options import SceneOptions
     from geounet.segmentation import segment
-    from geounet.settings import SegmentSettings
+    from geounet.settings import LandcoverSettings, SegmentSettings
     from geounet.vector_settings import VectorSettings
     from geounet.vectorization import vectorize
 
@@ -34,6 +35,7 @@ _HOME = {
     "EstimateSettings": "assess.settings",
     "EvaluateSettings": "learn.evaluate_settings",
     "FloodSettings": "change_settings",
+    "LandcoverSettings": "settings",
     "SceneOptions": "scene_options",
     "SegmentSettings": "settings",
     "TrainSettings": "learn.train_settings",
@@ -43,6 +45,7 @@ _HOME = {
     "estimate_accuracy": "assess.estimate",
     "evaluate": "learn.evaluation",
     "flood": "pipelines.flood",
+    "landcover": "pipelines.landcover",
     "load_model": "model_file",
     "load_settings": "learn.train_settings",
     "open_scene": "scene",
@@ -57,6 +60,7 @@ __all__ = [
     "EstimateSettings",
     "EvaluateSettings",
     "FloodSettings",
+    "LandcoverSettings",
     "SceneOptions",
     "SegmentSettings",
     "TrainSettings",
@@ -66,6 +70,7 @@ __all__ = [
     "estimate_accuracy",
     "evaluate",
     "flood",
+    "landcover",
     "load_model",
     "load_settings",
     "open_scene",

@@ -110,7 +110,7 @@ def change(
         if settings.overwrite:
             remove_stale(out, results.files, OTHERS)
         about = _about(made, identity, kept) | {"run": timings(records, started, labelled)}
-        write_reports(results, made.source, [f.scene for f in prepared.fits], about)
+        write_reports(results, made.source, [[f.scene] for f in prepared.fits], about)
         for date in about["dates"]:
             _tell_hidden(date, about["target"], reporter)
         job.finish(settings.keep_work)

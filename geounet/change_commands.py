@@ -1,4 +1,4 @@
-"""What ``geounet flood`` and ``geounet deforestation`` do: arguments become one call.
+"""What ``geounet flood``, ``deforestation`` and ``landcover`` do: arguments become one call.
 
 Every command is imported when it is called, and imports what it runs: see cli.py.
 """
@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from geounet.change_settings import DeforestationSettings, FloodSettings, with_file
 from geounet.commands import Bands, Flat, Talk, Talking, with_bands
 from geounet.errors import SettingsError
+from geounet.settings import LandcoverSettings
 
 Config = Annotated[
     str | None, Parameter(help="YAML file of settings, named as the flags; flags come first")
@@ -62,3 +63,26 @@ def deforestation(
     reporter = make_reporter(talk.progress, talk.quiet)
     given = with_file(with_bands(settings, band) if band else settings, config)
     print_results(run_deforestation(scenes, Path(out), model, given, reporter))
+
+
+def landcover(
+    *paths: Annotated[str, Parameter(help="SCENE [SCENE...] OUT: the map has the first's grid")],
+    model: Model,
+    band: Bands = (),
+    config: Config = None,
+    settings: Annotated[LandcoverSettings, Flat] = LandcoverSettings(),
+    talk: Talking = Talk(),
+) -> None:
+    """Map many scenes as one: mask, polygons, report; one class a pixel where they overlap."""
+    from geounet.pipelines.landcover import landcover as run_landcover
+    from geounet.progress import make_reporter
+    from geounet.tables import print_results
+
+    if len(paths) < 2:
+        raise SettingsError("give SCENE [SCENE...] OUT: scenes first, the output last")
+    if not all(paths):
+        raise SettingsError("a path is empty; is a variable of the shell not set?")
+    *scenes, out = paths
+    reporter = make_reporter(talk.progress, talk.quiet)
+    given = with_file(with_bands(settings, band) if band else settings, config)
+    print_results(run_landcover(scenes, Path(out), model, given, reporter))

@@ -75,7 +75,7 @@ class DeforestationSettings(ChangeSettings):
     ] = "0.5ha"
 
 
-Settings = TypeVar("Settings", bound=ChangeSettings)
+Settings = TypeVar("Settings", bound=JobSettings)
 
 
 def with_file(given: Settings, path: str | None) -> Settings:

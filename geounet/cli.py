@@ -25,6 +25,7 @@ COMMANDS = {
 CHANGE = {
     "flood": "Water before and after: what is newly flooded, what receded, by district.",
     "deforestation": "Forest on two dates or more: loss, gain, and alerts.",
+    "landcover": "Many scenes as one: a mosaic, with one class a pixel where they overlap.",
 }
 ASSESS = {
     "design": "Draw a probability sample of a map's pixels, to interpret.",

@@ -21,6 +21,7 @@ FOOT = (
     "Areas are geodesic, on the ellipsoid of the scene's CRS. Counts of pixels carry the map's "
     "errors; geounet assess estimates areas with their uncertainty."
 )
+_MOST_NAMED = 6
 _START, _END = "<!-- areas -->", "<!-- end of areas -->"
 
 
@@ -66,8 +67,10 @@ def with_areas(html: bytes, report: Report) -> bytes:
 
 
 def _lead(report: Report) -> str:
-    dates = report.get("dates") or [report["scene"]]
-    return "; ".join(f"{d['scene'] if 'scene' in d else d['name']}{_dated(d)}" for d in dates)
+    scenes = report.get("dates") or report.get("scenes") or [report["scene"]]
+    names = [f"{s['scene'] if 'scene' in s else s['name']}{_dated(s)}" for s in scenes]
+    more = [f"and {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
+    return "; ".join([*names[:_MOST_NAMED], *more])
 
 
 def _dated(date: Mapping[str, Any]) -> str:

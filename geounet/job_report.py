@@ -36,19 +36,22 @@ DRAWN_AS = (("swir1", "nir", "green"), ("nir", "red", "green"), ("red", "green",
 
 
 def write_reports(
-    results: Results, source: MapSource, scenes: Sequence[Scene], about: Mapping[str, Any]
+    results: Results,
+    source: MapSource,
+    dates: Sequence[Sequence[Scene]],
+    about: Mapping[str, Any],
 ) -> None:
     """report.html, then report.json with the same numbers, which marks the job as finished.
 
     Args:
         results: of the job.
         source: what is mapped.
-        scenes: of its dates, the oldest first, all on one grid.
+        dates: the scenes of each, the oldest first, all on one grid.
         about: what else the job has to say; ``measure`` names what its confidence is.
     """
+    scenes = [scene for date in dates for scene in date]
     report = plain(_report(results, source, scenes, about))
-    first, last = scenes[0], scenes[-1]
-    shown = (first,) if last is first else (first, last)
+    shown = dates if len(dates) == 1 else (dates[0], dates[-1])
     html = job_page(report, view_of(shown, results), about["title"])
     write_bytes(results.out / "report.html", html)
     text = json.dumps(report, indent=2, sort_keys=True, allow_nan=False)
@@ -110,21 +113,21 @@ def _by_confidence(source: MapSource) -> dict[str, list[int]]:
     return found
 
 
-def view_of(scenes: Sequence[Scene], results: Results) -> View:
+def view_of(dates: Sequence[Sequence[Scene]], results: Results) -> View:
     """Pictures of the scenes, of the mask, and the outlines, in bounded memory."""
-    grid = scenes[0].grid
-    step = decimation(grid)
+    first = dates[0][0]
+    grid, step = first.grid, decimation(first.grid)
     outlines, outlined = outlines_of(results, grid, step)
     drawn = "" if len(outlines) else _why_no_outlines(results)
     size = f"One pixel here is {step} of the scene's. " if step > 1 else ""
     return View(
-        tuple(stretched(image_of(scene, step)) for scene in scenes),
-        tuple(_label(scene) for scene in scenes),
+        tuple(stretched(_side_by_side(scenes, step)) for scenes in dates),
+        tuple(_label(scenes) for scenes in dates),
         labels_of(results, grid, step),
         results.legend,
         outlines,
         outlined,
-        f"{size}Drawn from {', '.join(_drawn_bands(scenes[0]))}. {drawn}".strip(),
+        f"{size}Drawn from {', '.join(_drawn_bands(first))}. {drawn}".strip(),
     )
 
 
@@ -182,5 +185,16 @@ def _drawn_bands(scene: Scene) -> tuple[str, ...]:
     return next((t for t in DRAWN_AS if have.issuperset(t)), (scene.bands[0].name,))
 
 
-def _label(scene: Scene) -> str:
-    return f"{scene.name} {scene.date}" if scene.date else scene.name
+def _side_by_side(scenes: Sequence[Scene], step: int) -> np.ndarray:
+    """The scenes as one image: where they overlap, the first."""
+    image = image_of(scenes[0], step)
+    for scene in scenes[1:]:
+        image = np.where(np.isnan(image), image_of(scene, step), image)
+    return image
+
+
+def _label(scenes: Sequence[Scene]) -> str:
+    first = scenes[0]
+    if len(scenes) > 1:
+        return f"{len(scenes)} scenes"
+    return f"{first.name} {first.date}" if first.date else first.name

@@ -18,7 +18,7 @@ from geounet.cog import CogStyle, Piece, write_cog
 from geounet.features import Features
 from geounet.grid import Grid, Tile
 from geounet.job import Job
-from geounet.settings import JobSettings, SegmentSettings
+from geounet.settings import JobSettings, LandcoverSettings, SegmentSettings
 from geounet.stop import Talk
 from geounet.store import HIDDEN, TileRecord, TileStore
 from geounet.tile_labels import TileLabels, layer_of
@@ -105,7 +105,7 @@ def output_names(settings: SegmentSettings) -> tuple[str, ...]:
 
 
 def write_rasters(
-    out: Path, source: MapSource, store: TileStore, settings: SegmentSettings
+    out: Path, source: MapSource, store: TileStore, settings: SegmentSettings | LandcoverSettings
 ) -> list[Path]:
     """mask.tif, and confidence.tif and probabilities.tif if asked for; returns their paths."""
     tags = dict(source.tags)
@@ -117,7 +117,7 @@ def write_rasters(
     }
     paths = []
     for layer, style in styles.items():
-        if layer == "mask" or getattr(settings, layer):
+        if layer == "mask" or getattr(settings, layer, False):
             path = out / f"{layer}.tif"
             # Whether it may be replaced was settled when the job began.
             write_cog(path, source.grid, pieces_of(source, store, layer), style, overwrite=True)

@@ -89,7 +89,7 @@ def segment(
         if settings.overwrite:
             remove_stale(out, results.files)
         about = _about(prepared, identity, records) | {"run": timings(records, started, labelled)}
-        write_reports(results, source, [prepared.fit.scene], about)
+        write_reports(results, source, [[prepared.fit.scene]], about)
         job.finish(settings.keep_work)
     return results
 

@@ -14,6 +14,7 @@ from geounet.card import Frozen
 from geounet.scene_options import SceneOptions
 from geounet.vector_settings import VectorFormat, VectorSettings
 
+Overlap = Literal["confident", "first"]
 Format = Literal["gpkg", "geojson", "shp", "fgb", "none"]
 
 
@@ -78,3 +79,13 @@ class SegmentSettings(JobSettings):
 
     confidence: Annotated[bool, Field(description="also write confidence.tif")] = False
     probabilities: Annotated[bool, Field(description="also write probabilities.tif")] = False
+
+
+class LandcoverSettings(JobSettings):
+    """How many scenes are read and mapped into one mosaic, and what is written of it."""
+
+    overlap: Annotated[
+        Overlap,
+        Field(description="where scenes overlap: the surest class, or that of the first scene"),
+    ] = "confident"
+    confidence: Annotated[bool, Field(description="also write confidence.tif")] = False
