@@ -7,7 +7,7 @@ PINS := constraints/py$(VERSION).txt
 DATA ?= ../shared/data
 OUT ?= out
 
-.PHONY: help install install-dev demo test slow lint bench constraints clean
+.PHONY: help install install-dev demo test slow lint bench docs constraints clean
 
 help:
 	@echo "make demo      install, and map water on a small Sentinel-2 scene (OUT=$(OUT)/demo)"
@@ -16,6 +16,7 @@ help:
 	@echo "make slow      the longer suites: kills and resumes, notebooks"
 	@echo "make lint      ruff and mypy"
 	@echo "make bench     speed and memory, printed and written to $(OUT)/bench"
+	@echo "make docs      docs/commands.md, from the settings"
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -48,6 +49,9 @@ lint: install-dev
 
 bench: install-dev
 	$(BIN)/python -m benchmarks.all --out $(OUT)/bench
+
+docs: install-dev
+	$(BIN)/python docs/commands.py
 
 constraints:
 	constraints/compile.sh

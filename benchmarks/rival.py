@@ -25,6 +25,8 @@ class Rival:
     def __init__(self, model: Path, bf16: bool = False) -> None:
         loaded = load_model(model)
         self.card = loaded.card
+        if self.card.pairs or self.card.stretch:
+            raise ValueError(f"{model}: has inputs beside its bands, which the rival does not make")
         self.dtype = torch.bfloat16 if bf16 else torch.float32
         self.network = TorchUNet(loaded.network).eval().to(self.dtype)
         self.network = self.network.to(memory_format=torch.channels_last)

@@ -91,7 +91,7 @@ def against_own_forward(scene: Path, small: Path, model: Path, args) -> dict:
 def bare_forward(model: Path, window: int, precision: str):
     """A function that runs the jitted network once on a window, and its compilation time."""
     loaded = load_model(model)
-    bands = loaded.card.architecture.bands
+    bands = len(loaded.card.bands)
     predictor = Predictor(loaded.network, loaded.card, (1e-4,) * bands, (0.0,) * bands, precision)
     rng = np.random.default_rng(0)
     pixels = jax.device_put(rng.integers(1, 3000, (window, window, bands)).astype(np.uint16))

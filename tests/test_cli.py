@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import rasterio
@@ -187,3 +189,9 @@ def test_help_answers_in_half_a_second():
 
     once()
     assert statistics.median(once() for _ in range(5)) < 0.5, os.getloadavg()
+
+
+def test_the_page_of_commands_is_that_of_the_settings():
+    docs = Path(__file__).parents[1] / "docs"
+    module = runpy.run_path(str(docs / "commands.py"))
+    assert (docs / "commands.md").read_text(encoding="utf-8") == module["text"](), "make docs"
