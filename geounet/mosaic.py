@@ -18,7 +18,7 @@ from geounet.aoi import read_aoi
 from geounet.engine import cluster
 from geounet.errors import SettingsError
 from geounet.fit import Fit, fit, stretched
-from geounet.grid import Grid, Window
+from geounet.grid import Grid, Window, intersect
 from geounet.job import Job, open_job, refuse_difference
 from geounet.job_report import about_model, write_reports
 from geounet.model_file import Model, load_model
@@ -143,16 +143,28 @@ def prepare_mosaic(
         vector_formats.check_target(Path(f"features.{name}"), grid, overwrite=True)
     placed = tuple(replace(f, scene=replace(f.scene, grid=grid)) for f in fits)
     area = read_aoi(settings.aoi, grid) if settings.aoi else None
-    plan = _plan(placed, loaded, settings, area)
+    plan = _plan(placed, extents, loaded, settings, area)
     return PreparedMosaic(placed, extents, loaded, area, plan, settings)
 
 
 def _plan(
-    fits: Sequence[Fit], model: Model, settings: LandcoverSettings, area: shapely.Geometry | None
+    fits: Sequence[Fit],
+    extents: Sequence[Window],
+    model: Model,
+    settings: LandcoverSettings,
+    area: shapely.Geometry | None,
 ) -> JobPlan:
+    """The tiles that some scene touches: far scenes leave much ground between them."""
     plan = make_plan(fits[0].scene, model.card, settings, area, 1 + settings.confidence)
+    views = [sum(intersect(t.core, e) is not None for e in extents) for t in plan.tiles]
+    tiles = tuple(tile for tile, count in zip(plan.tiles, views, strict=True) if count)
     cache = max(cache_of(fitted.scene, plan.plan) for fitted in fits)
-    return replace(plan, cache=min(2 * cache, LARGEST_CACHE))
+    return replace(
+        plan,
+        tiles=tiles,
+        computed_share=plan.computed_share * sum(views) / max(len(views), 1),
+        cache=min(2 * cache, LARGEST_CACHE),
+    )
 
 
 def _with_window(prepared: PreparedMosaic, earlier: Mapping[str, Any]) -> PreparedMosaic:
@@ -160,7 +172,7 @@ def _with_window(prepared: PreparedMosaic, earlier: Mapping[str, Any]) -> Prepar
     if prepared.settings.window is not None or "window" not in earlier:
         return prepared
     settings = prepared.settings.model_copy(update={"window": earlier["window"]})
-    plan = _plan(prepared.fits, prepared.model, settings, prepared.area)
+    plan = _plan(prepared.fits, prepared.extents, prepared.model, settings, prepared.area)
     return replace(prepared, plan=plan)
 
 

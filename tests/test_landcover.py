@@ -16,6 +16,7 @@ from geounet import cli
 from geounet.card import NODATA
 from geounet.errors import InputError, InterruptedJobError, SettingsError
 from geounet.grid import Grid
+from geounet.mosaic import prepare_mosaic
 from geounet.mosaic_grid import around
 from geounet.mosaic_labelling import Chosen
 from geounet.segmentation import segment
@@ -219,3 +220,16 @@ def test_overlapping_tiles_of_a_scene_made_twice_change_nothing(model, tmp_path)
     landcover([scene, scene], tmp_path / "twice", model, settings(formats=("none",)))
     landcover([scene], tmp_path / "once", model, settings(formats=("none",)))
     assert (read(tmp_path / "twice" / "mask.tif") == read(tmp_path / "once" / "mask.tif")).all()
+
+
+def test_far_scenes_cost_nothing_in_between(model, tmp_path):
+    transform, crs = GRIDS["north-up"]
+    near = make_scene(tmp_path / "near.tif", shape=(70, 90))
+    bands = np.stack([smooth((40, 48), seed) for seed in range(3)])
+    away = transform @ Affine.translation(40_000, 20_000)
+    names = ("blue", "green", "red")
+    write(tmp_path / "far.tif", bands, transform=away, crs=crs, nodata=0, descriptions=names)
+    prepared = prepare_mosaic([near, tmp_path / "far.tif"], model, settings(window=512))
+    assert prepared.grid.shape == (20_040, 40_048)
+    assert 2 <= len(prepared.plan.tiles) < 10
+    assert prepared.plan.computed_share < 0.01
