@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import hypothesis
 import jax
 import pytest
 
 from tests.jobs import make_model, make_scene
+
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+COMPILED = {
+    "jax_compilation_cache_dir": str(
+        Path(__file__).parents[1] / ".pytest_cache" / f"jax-{_WORKER}"
+    ),
+    "jax_persistent_cache_min_compile_time_secs": 0,
+    "jax_persistent_cache_min_entry_size_bytes": 0,
+}
+"""Small programs are compiled once, and not once in every process that a test starts.
+
+A worker has a folder of its own, as JAX does not write its entries at one stroke.
+"""
+for name, value in COMPILED.items():
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)
 
 hypothesis.settings.register_profile("dev", deadline=None, max_examples=40)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=40, derandomize=True)
