@@ -99,7 +99,7 @@ def opened(path: Path, profile: Path) -> Iterator[Page]:
         page.call("Page.navigate", url=path.resolve().as_uri())
         _until(lambda: page.value("document.readyState") == "complete")
         yield page
-        socket.close()
+        loop.run_until_complete(_close(socket))
     finally:
         process.kill()
         process.wait()
@@ -108,6 +108,10 @@ def opened(path: Path, profile: Path) -> Iterator[Page]:
 
 async def _connect(address: str) -> WebSocketClientConnection:
     return await websocket_connect(address)
+
+
+async def _close(socket: WebSocketClientConnection) -> None:
+    socket.close()
 
 
 def _address(profile: Path, process: subprocess.Popen[bytes]) -> str:

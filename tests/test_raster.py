@@ -101,7 +101,7 @@ def test_only_rpcs_are_refused_with_the_way_out(tmp_path):
 
 def test_a_raster_without_crs_needs_assume_crs(tmp_path):
     file = write(tmp_path / "a.tif", numbers((1, 8, 9)), crs=None)
-    with pytest.raises(InputError, match="names no coordinate reference system; say which with"):
+    with pytest.raises(InputError, match="names no coordinate reference system; write it with"):
         open_scene(file)
     assert open_scene(file, SceneOptions(assume_crs=UTM33)).grid.crs == CRS.from_string(UTM33)
     with pytest.raises(InputError, match=r"assume_crs 'EPSG:0': is not a CRS.*write"):
