@@ -64,7 +64,7 @@ def _report(
     rows, cols = source.grid.shape
     pixels = rows * cols
     run = dict(about["run"])
-    seconds = run["labelling_s"]
+    seconds = max(run["labelling_s"], 0.001)
     km2 = (fsum(row.area_ha for row in results.classes) + results.hidden_ha) / 100
     return {
         "classes": [asdict(row) for row in results.classes],
