@@ -5,7 +5,6 @@ It is `geounet.segmentation` with more than one scene: the same tiles, journal, 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,29 +25,23 @@ from geounet.change_preparation import (
 )
 from geounet.change_settings import ChangeSettings
 from geounet.cog import CogStyle, write_cog
-from geounet.engine import cluster
 from geounet.features import Features
 from geounet.fit import stretched
-from geounet.job import Job, open_job, refuse_difference
-from geounet.job_report import about_model, write_reports
+from geounet.job import Job
+from geounet.map_job import Recipe, make_map
 from geounet.outputs import (
     REPORTS,
     Added,
     MapSource,
     Results,
     pieces_of,
-    provenance,
-    remove_stale,
-    results_of,
     total,
     write_vectors,
 )
 from geounet.preparation import forward_of
 from geounet.reporting import Reporter, Silence
 from geounet.scene_shift import scene_shift
-from geounet.stop import Talk, stop_on_signals
-from geounet.store import TileRecord
-from geounet.tile_job import TileWork, do_tiles, earlier_run, timings
+from geounet.stop import Talk
 
 OTHERS = ("score.tif", "loss_date.tif", "zones.csv", "alerts.csv", "alerts.gpkg")
 
@@ -84,37 +77,13 @@ def change(
         GeounetError: the scenes, the model, the settings or the output will not do; what was
             committed so far is kept, and ``resume`` goes on from there.
     """
-    reporter, out = reporter or Silence(), Path(out)
-    started = time.monotonic()
     prepared = prepare_change(scenes, model, question, settings)
+
+    def after(earlier: Mapping[str, Any]) -> Recipe:
+        return _recipe(_with_pixels(with_window_of_change(prepared, earlier)))
+
     names = _output_names(settings, question)
-    with open_job(out, names, settings.overwrite, settings.resume) as job:
-        before, finished = earlier_run(job, settings.resume)
-        prepared = _with_pixels(with_window_of_change(prepared, before))
-        for note in prepared.notes:
-            reporter.note(note)
-        identity = change_fingerprint(prepared)
-        if finished is not None:
-            refuse_difference(out, before, identity)
-            reporter.note(f"{out}: is finished already, nothing to resume")
-            return replace(finished, legend=question.classes)
-        with stop_on_signals() as stop, cluster(settings.workers, settings.scheduler) as client:
-            work = TileWork(
-                "comparing", partial(compare_tiles, _work(job, prepared)), prepared.plan.tiles
-            )
-            talk = Talk(out, reporter, stop)
-            records = do_tiles(client, job, work, identity, settings.resume, talk)
-            labelled = time.monotonic()
-            made = Made(out, prepared, _source(prepared, records))
-            results, kept = _write(client, job, made, talk)
-        if settings.overwrite:
-            remove_stale(out, results.files, OTHERS)
-        about = _about(made, identity, kept) | {"run": timings(records, started, labelled)}
-        write_reports(results, made.source, [[f.scene] for f in prepared.fits], about)
-        for date in about["dates"]:
-            _tell_hidden(date, about["target"], reporter)
-        job.finish(settings.keep_work)
-    return results
+    return make_map(Path(out), names, settings, after, reporter or Silence())
 
 
 def _output_names(settings: ChangeSettings, question: Question) -> tuple[str, ...]:
@@ -130,7 +99,26 @@ def _with_pixels(prepared: PreparedChange) -> PreparedChange:
     return replace(prepared, fits=tuple(stretched(f, card) for f in fits), shifts=shifts)
 
 
-def _work(job: Job, prepared: PreparedChange) -> ChangeWork:
+def _recipe(prepared: PreparedChange) -> Recipe:
+    question, kept = prepared.question, dict[int, float]()
+    return Recipe(
+        title=question.title,
+        doing="comparing",
+        measure="score",
+        dates=[[f.scene] for f in prepared.fits],
+        classes=question.classes,
+        card=prepared.model.card,
+        plan=prepared.plan,
+        identity=change_fingerprint(prepared),
+        notes=prepared.notes,
+        task=lambda store: partial(compare_tiles, _work(store, prepared)),
+        write=partial(_write, prepared=prepared, kept=kept),
+        about=lambda source: _about(source, prepared, kept),
+        others=OTHERS,
+    )
+
+
+def _work(store: str, prepared: PreparedChange) -> ChangeWork:
     settings, fits = prepared.settings, prepared.fits
     return ChangeWork(
         scenes=tuple(f.scene for f in fits),
@@ -138,28 +126,29 @@ def _work(job: Job, prepared: PreparedChange) -> ChangeWork:
         target=prepared.target,
         rule=prepared.question.rule,
         ancillary=prepared.ancillary,
-        store=str(job.store.folder.resolve()),
+        store=store,
         cache=prepared.plan.cache,
         aoi=shapely.to_wkb(prepared.area) if prepared.area is not None else None,
     )
 
 
-def _source(prepared: PreparedChange, records: Mapping[str, TileRecord]) -> MapSource:
-    tags = provenance(prepared.model.card, *(f.scene.name for f in prepared.fits))
-    classes = prepared.question.classes
-    return MapSource(prepared.grid, prepared.plan.tiles, records, classes, tags)
-
-
-def _write(client: Client, job: Job, made: Made, talk: Talk) -> tuple[Results, Mapping[int, float]]:
-    """All files but the report; also the hectares of each class that features keep."""
-    prepared, source = made.prepared, made.source
-    talk.reporter.note(f"writing to {job.out}")
+def _write(
+    client: Client,
+    job: Job,
+    source: MapSource,
+    talk: Talk,
+    prepared: PreparedChange,
+    kept: dict[int, float],
+) -> tuple[list[Path], int]:
+    """All files but the reports; ``kept`` gets the hectares of each class in the features."""
+    made = Made(job.out, prepared, source)
     rasters = _write_rasters(job, made)
-    kept: dict[int, float] = {}
     added = Added(lambda batches: _tallied(batches, kept), measure="score")
     vectors, count = write_vectors(client, job, source, prepared.settings, talk, added)
     others = [write(made) for write in prepared.question.further.values()]
-    return results_of(source, (*rasters, *vectors, *others), job.out, count), kept
+    for date in range(len(prepared.fits)):
+        _tell_hidden(_about_date(source, prepared, date), prepared, talk.reporter)
+    return [*rasters, *vectors, *others], count
 
 
 def _write_rasters(job: Job, made: Made) -> list[Path]:
@@ -187,26 +176,24 @@ def _tallied(batches: Iterator[Features], kept: dict[int, float]) -> Iterator[Fe
         yield batch
 
 
-def _about(made: Made, identity: Mapping[str, Any], kept: Mapping[int, float]) -> dict[str, Any]:
-    prepared, source = made.prepared, made.source
-    card, settings = prepared.model.card, prepared.settings
+def _about(
+    source: MapSource, prepared: PreparedChange, kept: Mapping[int, float]
+) -> dict[str, Any]:
+    settings = prepared.settings
     return {
         "dates": [_about_date(source, prepared, date) for date in range(len(prepared.fits))],
-        "title": made.prepared.question.title,
-        "measure": "score",
-        "model": about_model(card),
-        "target": [card.classes[k].name for k in prepared.target],
+        "target": _target(prepared),
         "threshold": settings.threshold,
         "score": "probability of the first state times that of the second: that of the change "
         "only if the errors of the dates were independent, which they are not",
         "shifts": [shift.describe() for shift in prepared.shifts],
         "min_area": settings.min_area,
         "features_ha": {c.name: kept.get(c.value, 0.0) for c in source.classes},
-        "plan": prepared.plan.describe(),
-        "empty_tiles": sum(source.records[tile.name].is_empty for tile in source.tiles),
-        "notes": list(prepared.notes),
-        "fingerprint": dict(identity),
     }
+
+
+def _target(prepared: PreparedChange) -> list[str]:
+    return [prepared.model.card.classes[k].name for k in prepared.target]
 
 
 def _about_date(source: MapSource, prepared: PreparedChange, date: int) -> dict[str, Any]:
@@ -224,9 +211,9 @@ def _about_date(source: MapSource, prepared: PreparedChange, date: int) -> dict[
     }
 
 
-def _tell_hidden(date: Mapping[str, Any], target: Sequence[str], reporter: Reporter) -> None:
+def _tell_hidden(date: Mapping[str, Any], prepared: PreparedChange, reporter: Reporter) -> None:
     if date["hidden_ha"]:
         reporter.note(
             f"{date['scene']}: a mask hid {date['hidden_ha']:,.1f} ha, of which the model would "
-            f"call {date['hidden_target_ha']:,.1f} ha {' or '.join(target)}"
+            f"call {date['hidden_target_ha']:,.1f} ha {' or '.join(_target(prepared))}"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -12,7 +11,6 @@ from typing import Any
 
 import shapely
 
-from geounet import cog, vector_formats
 from geounet.ancillary import Ancillary, open_ancillary
 from geounet.aoi import read_aoi
 from geounet.area import PixelArea
@@ -23,13 +21,12 @@ from geounet.errors import InputError, SettingsError
 from geounet.fit import MARGIN, Fit, fit
 from geounet.grid import Grid
 from geounet.model_file import Model, load_model
-from geounet.planning import LARGEST_CACHE, JobPlan, cache_of, device_name, make_plan
+from geounet.planning import LARGEST_CACHE, JobPlan, cache_of, make_plan
+from geounet.preparation import identity_of, refuse_targets, scenes_identity
 from geounet.resample import overlap
 from geounet.scene import Scene, open_scene
 from geounet.scene_shift import SceneShift
-from geounet.vector_settings import VectorSettings
 from geounet.vectorization import chosen_values, zones_of
-from geounet.versions import versions
 from geounet.zones import Zones
 
 MOST_DATES = 100
@@ -107,10 +104,7 @@ def prepare_change(
     if question.in_order:
         _refuse_disorder([f.scene for f in fits])
     grid = fits[0].scene.grid
-    # What could not be written at the end is refused now, before hours of work.
-    cog.check_target(Path("mask.tif"), grid, overwrite=True)
-    for name in settings.vector_formats:
-        vector_formats.check_target(Path(f"features.{name}"), grid, overwrite=True)
+    refuse_targets(settings, grid)
     prepared = PreparedChange(
         fits=fits,
         model=loaded,
@@ -144,38 +138,15 @@ def with_window_of_change(prepared: PreparedChange, earlier: Mapping[str, Any]) 
 
 def change_fingerprint(prepared: PreparedChange) -> dict[str, Any]:
     """All that the bytes of the outputs depend on; a resume refuses any change of it."""
-    s, plan, question = prepared.settings, prepared.plan.plan, prepared.question
-    area = shapely.to_wkb(prepared.area) if prepared.area is not None else b""
-    marks, zones = prepared.ancillary, prepared.zones
+    s, question, marks = prepared.settings, prepared.question, prepared.ancillary
     return {
-        "dates": [
-            {"scene": f.scene.fingerprint(), "scale": list(f.scale), "offset": list(f.offset)}
-            for f in prepared.fits
-        ],
-        "model": prepared.model.card.sha256,
+        "dates": scenes_identity(prepared.fits),
         "target": list(prepared.target),
         "rule": [list(vars(question.rule).items()), [c.model_dump() for c in question.classes]],
         "marks": marks.fingerprint() if marks else {},
-        "zones": _digest(zones) if zones else "",
-        "window": plan.window,
-        "halo": plan.halo,
-        "precision": s.precision,
-        "tta": s.tta,
-        "device": device_name(),
-        "aoi": hashlib.sha256(area).hexdigest() if area else "",
-        "polygons": s.model_dump(mode="json", include=_POLYGONS),
-        "versions": versions(),
+        "score": s.score,
+        **identity_of(s, prepared.model, prepared.plan, prepared.area, prepared.zones),
     }
-
-
-_POLYGONS = {*VectorSettings.model_fields, "score"} - {"overwrite", "zones", "zone_field"}
-# ^ Zones are told by what they hold.
-
-
-def _digest(zones: Zones) -> str:
-    shapes = b"".join(shapely.to_wkb(zones.pieces).tolist())
-    names = "\0".join(zones.names).encode()
-    return hashlib.sha256(names + zones.zone_of.tobytes() + shapes).hexdigest()
 
 
 def _plan(prepared: PreparedChange) -> JobPlan:

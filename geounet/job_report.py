@@ -17,7 +17,6 @@ from rasterio.enums import Resampling
 
 from geounet.assess.accuracy_file import area_fields
 from geounet.atomic import write_bytes
-from geounet.card import ModelCard
 from geounet.grid import Grid
 from geounet.job_page import job_page
 from geounet.outputs import MapSource, Results
@@ -79,17 +78,6 @@ def _report(
         "confidence": {"measure": about["measure"], "counts": _by_confidence(source)},
         **about,
         "run": run | {"pixels_per_s": pixels / seconds, "km2_per_s": km2 / seconds},
-    }
-
-
-def about_model(card: ModelCard) -> dict[str, Any]:
-    """What a report says of the model."""
-    return {
-        "name": card.name,
-        "sha256": card.sha256,
-        "accuracy": card.accuracy,
-        "training_data": card.training_data,
-        "training_licence": card.training_licence,
     }
 
 

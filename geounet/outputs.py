@@ -41,7 +41,6 @@ VECTOR_FILES = {
 
 
 REPORTS = ("report.html", "report.json")
-_OTHERS = ("confidence.tif", "probabilities.tif")
 
 
 @dataclass(frozen=True)
@@ -92,12 +91,12 @@ class Results:
     legend: tuple[LandClass, ...] = ()
 
 
-def output_names(settings: SegmentSettings) -> tuple[str, ...]:
+def output_names(settings: SegmentSettings | LandcoverSettings) -> tuple[str, ...]:
     """The files that a job with these settings will write, the mask last of the rasters."""
-    asked = {"confidence.tif": settings.confidence, "probabilities.tif": settings.probabilities}
+    layers = ("confidence", "probabilities")
     vectors = [f"features.{name}" for name in settings.vector_formats]
     return (
-        *(name for name, wanted in asked.items() if wanted),
+        *(f"{name}.tif" for name in layers if getattr(settings, name, False)),
         "mask.tif",
         *vectors,
         *REPORTS,
@@ -123,6 +122,19 @@ def write_rasters(
             write_cog(path, source.grid, pieces_of(source, store, layer), style, overwrite=True)
             paths.append(path)
     return paths
+
+
+def write_rasters_and_vectors(
+    client: Client,
+    job: Job,
+    source: MapSource,
+    talk: Talk,
+    settings: SegmentSettings | LandcoverSettings,
+) -> tuple[list[Path], int]:
+    """What a map of land cover leaves but its reports; also the number of features."""
+    rasters = write_rasters(job.out, source, job.store, settings)
+    vectors, count = write_vectors(client, job, source, settings, talk)
+    return [*rasters, *vectors], count
 
 
 def write_vectors(
@@ -217,7 +229,7 @@ def finished_job(out: Path) -> tuple[dict[str, Any], Results] | None:
     return (found, results) if all(file.is_file() for file in files) else None
 
 
-def remove_stale(out: Path, files: Sequence[Path], others: Sequence[str] = _OTHERS) -> None:
+def remove_stale(out: Path, files: Sequence[Path], others: Sequence[str]) -> None:
     """Remove what an overwritten job left under names of ours that this job did not write.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,15 @@ from geounet import cog, vector_formats
 from geounet.aoi import read_aoi
 from geounet.fit import Fit, fit
 from geounet.forward import Forward
+from geounet.grid import Grid
 from geounet.model_file import Model, load_model
 from geounet.planning import JobPlan, device_name, make_plan
 from geounet.scene import open_scene
-from geounet.settings import ComputeSettings, SegmentSettings
-from geounet.vectorization import chosen_values
+from geounet.settings import ComputeSettings, JobSettings, SegmentSettings
+from geounet.vector_settings import VectorSettings
+from geounet.vectorization import chosen_values, zones_of
 from geounet.versions import versions
+from geounet.zones import Zones
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Prepared:
     fit: Fit
     model: Model
     area: shapely.Geometry | None
+    zones: Zones | None
     plan: JobPlan
     settings: SegmentSettings
 
@@ -55,14 +59,11 @@ def prepare(scene: str | Path, model: str | Path, settings: SegmentSettings) -> 
     loaded = load_model(model)
     opened = open_scene(scene, settings)
     fitted = fit(opened, loaded.card, settings.strict)
-    # What could not be written at the end is refused now, before hours of work.
     chosen_values(settings.classes, loaded.card.classes)
-    cog.check_target(Path("mask.tif"), fitted.scene.grid, overwrite=True)
-    for name in settings.vector_formats:
-        vector_formats.check_target(Path(f"features.{name}"), fitted.scene.grid, overwrite=True)
+    refuse_targets(settings, fitted.scene.grid)
     area = read_aoi(settings.aoi, fitted.scene.grid) if settings.aoi else None
     plan = _plan(fitted, loaded, settings, area)
-    return Prepared(fitted, loaded, area, plan, settings)
+    return Prepared(fitted, loaded, area, zones_of(settings, fitted.scene.grid), plan, settings)
 
 
 def forward_of(model: Model, fitted: Fit, settings: ComputeSettings) -> Forward:
@@ -79,23 +80,67 @@ def forward_of(model: Model, fitted: Fit, settings: ComputeSettings) -> Forward:
 
 def fingerprint(prepared: Prepared) -> dict[str, Any]:
     """All that the bytes of the outputs depend on; a resume refuses any change of it."""
-    s, plan = prepared.settings, prepared.plan.plan
-    area = shapely.to_wkb(prepared.area) if prepared.area is not None else b""
     return {
         "scene": prepared.fit.scene.fingerprint(),
         "scale": list(prepared.fit.scale),
         "offset": list(prepared.fit.offset),
-        "model": prepared.model.card.sha256,
-        "window": plan.window,
-        "halo": plan.halo,
-        "precision": s.precision,
-        "tta": s.tta,
-        "device": device_name(),
         "layers": list(prepared.layers),
-        "aoi": hashlib.sha256(area).hexdigest() if area else "",
-        "polygons": [*s.vector_formats, s.min_area, s.simplify, *s.classes],
+        **identity_of(
+            prepared.settings, prepared.model, prepared.plan, prepared.area, prepared.zones
+        ),
+    }
+
+
+_POLYGONS = {*VectorSettings.model_fields} - {"overwrite", "zones", "zone_field"}
+# ^ Zones are told by what they hold.
+
+
+def identity_of(
+    settings: JobSettings,
+    model: Model,
+    plan: JobPlan,
+    area: shapely.Geometry | None,
+    zones: Zones | None,
+) -> dict[str, Any]:
+    """What the bytes of every kind of map depend on, beside its scenes."""
+    outline = shapely.to_wkb(area) if area is not None else b""
+    return {
+        "model": model.card.sha256,
+        "window": plan.plan.window,
+        "halo": plan.plan.halo,
+        "precision": settings.precision,
+        "tta": settings.tta,
+        "device": device_name(),
+        "aoi": hashlib.sha256(outline).hexdigest() if outline else "",
+        "zones": _digest(zones) if zones else "",
+        "polygons": settings.model_dump(mode="json", include=_POLYGONS),
         "versions": versions(),
     }
+
+
+def scenes_identity(fits: Sequence[Fit]) -> list[dict[str, Any]]:
+    """What the bytes of a map depend on of each of several scenes."""
+    return [
+        {"scene": f.scene.fingerprint(), "scale": list(f.scale), "offset": list(f.offset)}
+        for f in fits
+    ]
+
+
+def _digest(zones: Zones) -> str:
+    shapes = b"".join(shapely.to_wkb(zones.pieces).tolist())
+    names = "\0".join(zones.names).encode()
+    return hashlib.sha256(names + zones.zone_of.tobytes() + shapes).hexdigest()
+
+
+def refuse_targets(settings: JobSettings, grid: Grid) -> None:
+    """What could not be written at the end is refused now, before hours of work.
+
+    Raises:
+        GeounetError: naming the format that cannot hold such a map.
+    """
+    cog.check_target(Path("mask.tif"), grid, overwrite=True)
+    for name in settings.vector_formats:
+        vector_formats.check_target(Path(f"features.{name}"), grid, overwrite=True)
 
 
 def with_window_of(prepared: Prepared, earlier: Mapping[str, Any]) -> Prepared:

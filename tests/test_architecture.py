@@ -38,7 +38,7 @@ FLOW = {
     "doctor", "engine", "fit", "forward", "job_report", "labelling", "outputs", "planning",
     "preparation", "scene_histogram", "scene_preview", "segmentation", "stop", "tile_job",
     "tracing", "vectorization",
-    "mosaic", "mosaic_labelling",
+    "map_job", "mosaic", "mosaic_labelling",
     "learn.counting", "learn.devices", "learn.evaluation", "learn.evaluation_report",
     "learn.identity", "learn.learner", "learn.loop", "learn.prefetch", "learn.remat",
     "learn.scoring", "learn.stepper", "learn.training", "learn.training_data",

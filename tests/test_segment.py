@@ -143,6 +143,27 @@ def test_the_same_job_gives_the_same_bytes_in_processes_and_in_threads(scene, mo
     assert not (tmp_path / "a" / ".geounet").exists()
 
 
+@pytest.mark.parametrize(
+    "changed", [{"smooth": 2}, {"split": True}, {"fill_holes": "9px"}, {"simplify_outline": True}]
+)
+def test_a_finished_job_is_not_called_finished_for_other_polygons(scene, model, tmp_path, changed):
+    run(scene, model, tmp_path / "out")
+    with pytest.raises(SettingsError, match=f"polygons.{next(iter(changed))}"):
+        run(scene, model, tmp_path / "out", resume=True, **changed)
+
+
+def test_a_finished_job_is_not_called_finished_for_other_zones(scene, model, tmp_path):
+    zones = tmp_path / "zones.gpkg"
+    area = gpd.GeoDataFrame(
+        {"name": ["a"]}, geometry=[shapely.box(400_000, 5_600_000, 600_000, 5_800_000)], crs=32633
+    )
+    area.to_file(zones)
+    run(scene, model, tmp_path / "out", zones=str(zones))
+    area.assign(name="b").to_file(zones)
+    with pytest.raises(SettingsError, match="zones"):
+        run(scene, model, tmp_path / "out", resume=True, zones=str(zones))
+
+
 class StopsAfter:
     """A reporter that asks the job to stop after some tiles, as Ctrl-C does."""
 
