@@ -22,7 +22,7 @@ from geounet.fit import MARGIN, Fit, fit
 from geounet.grid import Grid
 from geounet.model_file import Model, load_model
 from geounet.planning import LARGEST_CACHE, JobPlan, cache_of, make_plan
-from geounet.preparation import identity_of, refuse_targets, scenes_identity
+from geounet.preparation import as_before, identity_of, refuse_targets, scenes_identity
 from geounet.resample import overlap
 from geounet.scene import Scene, open_scene
 from geounet.scene_shift import SceneShift
@@ -129,10 +129,8 @@ def dates_of(sources: Sequence[str | Path], settings: ChangeSettings) -> tuple[s
 
 
 def with_window_of_change(prepared: PreparedChange, earlier: Mapping[str, Any]) -> PreparedChange:
-    """Without ``--window`` it was chosen from the memory of that day: keep it."""
-    if prepared.settings.window is not None or "window" not in earlier:
-        return prepared
-    settings = prepared.settings.model_copy(update={"window": earlier["window"]})
+    """Planned with the window of an earlier run, if there was one."""
+    settings = as_before(prepared.settings, earlier)
     return replace(prepared, plan=_plan(replace(prepared, settings=settings)))
 
 

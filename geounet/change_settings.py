@@ -5,17 +5,15 @@ No raster or array library is imported here, so that the command line can show i
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from cyclopts import Parameter
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from geounet.errors import SettingsError
 from geounet.scene_options import MASK_HELP, SceneOptions
 from geounet.settings import JobSettings
 from geounet.vector_settings import AreaText
-from geounet.yaml_file import read_mapping
 
 
 class ChangeSettings(JobSettings):
@@ -73,32 +71,3 @@ class DeforestationSettings(ChangeSettings):
         AreaText | None,
         Field(description="drop polygons and alerts below: 0.5ha, 100m2, 25px"),
     ] = "0.5ha"
-
-
-Settings = TypeVar("Settings", bound=JobSettings)
-
-
-def with_file(given: Settings, path: str | None) -> Settings:
-    """The settings of a YAML file, under what was given on the command line.
-
-    Names are those of the flags, with ``-`` or ``_``.
-
-    Raises:
-        SettingsError: if the file cannot be read, or a setting is unknown or wrong.
-    """
-    if path is None:
-        return given
-    told = given.model_dump(include=given.model_fields_set)
-    try:
-        return type(given).model_validate({**_read(Path(path)), **told})
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        place, text = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{path}: {place or 'settings'}: {text}; see --help") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Settings by field; ``format`` is the flag of the formats."""
-    found = read_mapping(path, "settings file", SettingsError)
-    names = {str(name).replace("-", "_"): value for name, value in found.items()}
-    return {{"format": "formats"}.get(name, name): value for name, value in names.items()}

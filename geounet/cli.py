@@ -22,7 +22,7 @@ COMMANDS = {
     "doctor": "Versions, devices and settings of this installation.",
     "demo": "Map water on a small Sentinel-2 scene that comes with geounet.",
 }
-CHANGE = {
+PIPELINES = {
     "flood": "Water before and after: what is newly flooded, what receded, by district.",
     "deforestation": "Forest on two dates or more: loss, gain, and alerts.",
     "landcover": "Many scenes as one: a mosaic, with one class a pixel where they overlap.",
@@ -48,8 +48,8 @@ def _make_app() -> App:
     )
     for name, summary in COMMANDS.items():
         app.command(f"geounet.commands:{name}", name=name, help=summary)
-    for name, summary in CHANGE.items():
-        app.command(f"geounet.change_commands:{name}", name=name, help=summary)
+    for name, summary in PIPELINES.items():
+        app.command(f"geounet.pipeline_commands:{name}", name=name, help=summary)
     models = App(
         name="models", help="Models: those that come with geounet, their cards, and imported ones."
     )

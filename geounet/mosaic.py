@@ -20,7 +20,7 @@ from geounet.mosaic_grid import around
 from geounet.mosaic_labelling import MosaicWork, mosaic_tiles
 from geounet.outputs import Results, output_names, write_rasters_and_vectors
 from geounet.planning import LARGEST_CACHE, JobPlan, cache_of, make_plan
-from geounet.preparation import forward_of, identity_of, refuse_targets, scenes_identity
+from geounet.preparation import as_before, forward_of, identity_of, refuse_targets, scenes_identity
 from geounet.reporting import Reporter, Silence
 from geounet.scene import open_scene
 from geounet.settings import LandcoverSettings
@@ -128,10 +128,8 @@ def _plan(
 
 
 def _with_window(prepared: PreparedMosaic, earlier: Mapping[str, Any]) -> PreparedMosaic:
-    """Without ``--window`` it was chosen from the memory of that day: keep it."""
-    if prepared.settings.window is not None or "window" not in earlier:
-        return prepared
-    settings = prepared.settings.model_copy(update={"window": earlier["window"]})
+    """Planned with the window of an earlier run, if there was one."""
+    settings = as_before(prepared.settings, earlier)
     plan = _plan(prepared.fits, prepared.extents, prepared.model, settings, prepared.area)
     return replace(prepared, plan=plan)
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import shapely
 
@@ -23,6 +23,8 @@ from geounet.vector_settings import VectorSettings
 from geounet.vectorization import chosen_values, zones_of
 from geounet.versions import versions
 from geounet.zones import Zones
+
+Settings = TypeVar("Settings", bound=ComputeSettings)
 
 
 @dataclass(frozen=True)
@@ -144,12 +146,16 @@ def refuse_targets(settings: JobSettings, grid: Grid) -> None:
 
 
 def with_window_of(prepared: Prepared, earlier: Mapping[str, Any]) -> Prepared:
+    """Planned with the window of an earlier run, if there was one."""
+    settings = as_before(prepared.settings, earlier)
+    return replace(prepared, plan=_plan(prepared.fit, prepared.model, settings, prepared.area))
+
+
+def as_before(settings: Settings, earlier: Mapping[str, Any]) -> Settings:
     """Without ``--window`` it was chosen from the memory of that day: keep it."""
-    if prepared.settings.window is not None or "window" not in earlier:
-        return prepared
-    settings = prepared.settings.model_copy(update={"window": earlier["window"]})
-    plan = _plan(prepared.fit, prepared.model, settings, prepared.area)
-    return replace(prepared, plan=plan)
+    if settings.window is not None or "window" not in earlier:
+        return settings
+    return settings.model_copy(update={"window": earlier["window"]})
 
 
 def _plan(

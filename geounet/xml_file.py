@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from geounet.errors import InputError
+from geounet.small_file import read_small
 
 SIZE_LIMIT = 64 * 2**20
 
@@ -16,13 +17,7 @@ def read_xml(path: Path) -> ElementTree.Element:
     Raises:
         InputError: if it is too large, declares a DTD or entities, or is not XML.
     """
-    try:
-        with path.open("rb") as stream:
-            text = stream.read(SIZE_LIMIT + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; check the path") from error
-    if len(text) > SIZE_LIMIT:
-        raise InputError(f"{path}: is larger than {SIZE_LIMIT >> 20} MB; it is no product metadata")
+    text = read_small(path, SIZE_LIMIT, "product metadata", InputError)
     # Entities can blow a small file up to gigabytes, or pull in other files. UTF-16 would hide
     # the words from this search, so only UTF-8 and its subsets pass.
     if b"<!DOCTYPE" in text or b"<!ENTITY" in text or b"\0" in text:

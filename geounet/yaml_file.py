@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from geounet.errors import GeounetError, InputError
+from geounet.errors import GeounetError
+from geounet.small_file import read_small
 
 SIZE_LIMIT = 2**20
 
@@ -27,13 +28,7 @@ def read_mapping(
         InputError: if the file cannot be read.
         GeounetError: ``wrong``, naming the file, what is the matter with it, and the way out.
     """
-    try:
-        with path.open("rb") as stream:
-            text = stream.read(SIZE_LIMIT + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; check the path") from error
-    if len(text) > SIZE_LIMIT:
-        raise wrong(f"{path}: is larger than {SIZE_LIMIT >> 20} MB; it is no {what}")
+    text = read_small(path, SIZE_LIMIT, what, wrong)
     try:
         if not aliases and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise wrong(f"{path}: uses YAML aliases, which are not read; write values out")

@@ -26,7 +26,8 @@ CORE = {
     "assess.olofsson", "assess.sample", "assess.stehman",
 }  # fmt: skip
 SETTINGS = {
-    "change_settings", "reporting", "scene_options", "settings", "vector_settings", "yaml_file",
+    "change_settings", "reporting", "scene_options", "settings", "settings_file", "small_file",
+    "vector_settings", "yaml_file",
     "learn.augment_settings",
     "learn.data_settings", "learn.evaluate_settings", "learn.label_settings",
     "learn.loss_settings", "learn.network_settings", "learn.optimiser_settings",
@@ -45,7 +46,8 @@ FLOW = {
     "learn.training_report", "learn.validation", "assess.design", "assess.estimate",
 }  # fmt: skip
 TOP = {
-    "assess_commands", "assess_tables", "change_commands", "cli", "commands", "progress", "tables",
+    "assess_commands", "assess_tables", "cli", "commands", "pipeline_commands", "progress",
+    "tables",
 }  # fmt: skip
 RANK = {
     **dict.fromkeys(CORE | SETTINGS, 0),

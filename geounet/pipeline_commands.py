@@ -10,10 +10,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from geounet.change_settings import DeforestationSettings, FloodSettings, with_file
+from geounet.change_settings import DeforestationSettings, FloodSettings
 from geounet.commands import Bands, Flat, Talk, Talking, with_bands
 from geounet.errors import SettingsError
 from geounet.settings import LandcoverSettings
+from geounet.settings_file import with_file
 
 Config = Annotated[
     str | None, Parameter(help="YAML file of settings, named as the flags; flags come first")

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from geounet import cli
-from geounet.change_settings import DeforestationSettings, FloodSettings, with_file
+from geounet.change_settings import DeforestationSettings, FloodSettings
 from geounet.errors import InputError, SettingsError
+from geounet.settings_file import with_file
 from tests.made_dates import dates, model_of_two
 
 

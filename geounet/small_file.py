@@ -1,0 +1,30 @@
+"""Text of a file that ought to be small, without trusting that it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from geounet.errors import GeounetError, InputError
+
+
+def read_small(path: Path, most: int, what: str, wrong: type[GeounetError]) -> bytes:
+    """The bytes of a local file of at most ``most`` bytes.
+
+    Args:
+        path: the file.
+        most: bytes; whole megabytes.
+        what: it should be, as in "scene.yaml".
+        wrong: the error of a file that is larger.
+
+    Raises:
+        InputError: if the file cannot be read.
+        GeounetError: ``wrong``, if it is larger.
+    """
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(most + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; check the path") from error
+    if len(text) > most:
+        raise wrong(f"{path}: is larger than {most >> 20} MB; it is no {what}")
+    return text
