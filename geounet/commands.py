@@ -6,9 +6,10 @@ Every command is imported when it is called, and imports what it runs: see cli.p
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeVar
 
 from cyclopts import Parameter
 
@@ -19,6 +20,7 @@ from geounet.settings import SegmentSettings
 from geounet.vector_settings import VectorSettings
 
 if TYPE_CHECKING:
+    from geounet.planning import JobPlan
     from geounet.reporting import Reporter
 
 Flat = Parameter(name="*")
@@ -53,14 +55,14 @@ def segment(
     talk: Talking = Talk(),
 ) -> None:
     """Map one or more scenes: mask.tif, polygons and report.json in OUT (OUT/SCENE for several)."""
-    *scenes, out = _paths(paths, "SCENE... OUT")
+    *scenes, out = checked_paths(paths, "SCENE... OUT")
     settings = with_bands(settings, band)
     if dry_run:
         _print_plans(scenes, model, settings)
     elif len(scenes) == 1:
-        _segment_one(scenes[0], model, Path(out), settings, _reporter(talk))
+        _segment_one(scenes[0], model, Path(out), settings, reporter_of(talk))
     else:
-        _segment_many(scenes, model, Path(out), settings, _reporter(talk))
+        _segment_many(scenes, model, Path(out), settings, reporter_of(talk))
 
 
 def vectorize(
@@ -72,7 +74,7 @@ def vectorize(
     """Turn a class raster into polygons."""
     from geounet.vectorization import vectorize as run_vectorize
 
-    count = run_vectorize(mask, Path(out), settings, reporter=_reporter(talk))
+    count = run_vectorize(mask, Path(out), settings, reporter=reporter_of(talk))
     if not talk.quiet:
         print(f"{count} features in {out}")
 
@@ -95,7 +97,9 @@ def train(
 
     settings = load_settings(Path(config), Path(data) if data else None)
     with naming(Path(config)):
-        run_train(settings, Path(out), reporter=_reporter(talk), overwrite=overwrite, resume=resume)
+        run_train(
+            settings, Path(out), reporter=reporter_of(talk), overwrite=overwrite, resume=resume
+        )
     if not talk.quiet:
         print(f"{Path(out) / 'model.safetensors'}")
 
@@ -117,7 +121,7 @@ def evaluate(
 
     training = load_settings(Path(config), Path(data) if data else None)
     with naming(Path(config)):
-        found = run_evaluate(model, training, Path(out), settings, _reporter(talk))
+        found = run_evaluate(model, training, Path(out), settings, reporter_of(talk))
     if not talk.quiet:
         print_scores(found)
 
@@ -194,7 +198,7 @@ def demo(
     from geounet.pipelines.demo import demo as run_demo
     from geounet.tables import print_results
 
-    results, notes = run_demo(Path(out), overwrite, _reporter(talk))
+    results, notes = run_demo(Path(out), overwrite, reporter_of(talk))
     print_results(results)
     print("\n".join(notes))
 
@@ -229,16 +233,31 @@ def _segment_many(
         raise PartialError(f"{len(failed)} of {len(scenes)} scenes failed, see above")
 
 
-def _print_plans(scenes: list[str], model: str, settings: SegmentSettings) -> None:
+def _print_plans(scenes: Sequence[str], model: str, settings: SegmentSettings) -> None:
     from geounet.preparation import prepare
 
     for scene in scenes:
         prepared = prepare(scene, model, settings)
         print(f"{prepared.fit.scene.name}")
-        for name, text in prepared.plan.describe().items():
-            print(f"  {name:9} {text}")
-        for note in prepared.notes:
-            print(f"note: {note}", file=sys.stderr)
+        print_plan(prepared)
+
+
+class Planned(Protocol):
+    """A job of which no pixel was read."""
+
+    @property
+    def plan(self) -> JobPlan: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
+def print_plan(job: Planned) -> None:
+    """What a job would take: tiles, memory and disk, and what to know before."""
+    for name, text in job.plan.describe().items():
+        print(f"  {name:9} {text}")
+    for note in job.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _file(name: str) -> Path:
@@ -247,14 +266,20 @@ def _file(name: str) -> Path:
     return Path(name)
 
 
-def _reporter(talk: Talk) -> Reporter:
+def reporter_of(talk: Talk) -> Reporter:
+    """Who is told of notes and progress."""
     from geounet.progress import make_reporter
 
     return make_reporter(talk.progress, talk.quiet)
 
 
-def _paths(paths: tuple[str, ...], form: str) -> tuple[str, ...]:
-    if len(paths) < 2:
+def checked_paths(paths: tuple[str, ...], form: str, least: int = 2) -> tuple[str, ...]:
+    """Inputs and the output.
+
+    Raises:
+        SettingsError: if there are fewer than ``least``, or one is empty.
+    """
+    if len(paths) < least:
         raise SettingsError(f"give {form}: inputs first, the output last")
     if not all(paths):
         raise SettingsError("a path is empty; is a variable of the shell not set?")

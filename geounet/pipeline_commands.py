@@ -6,14 +6,22 @@ Every command is imported when it is called, and imports what it runs: see cli.p
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from cyclopts import Parameter
 
 from geounet.change_settings import DeforestationSettings, FloodSettings
-from geounet.commands import Bands, Flat, Talk, Talking, with_bands
-from geounet.errors import SettingsError
-from geounet.settings import LandcoverSettings
+from geounet.commands import (
+    Bands,
+    Flat,
+    Talk,
+    Talking,
+    checked_paths,
+    print_plan,
+    reporter_of,
+    with_bands,
+)
+from geounet.settings import JobSettings, LandcoverSettings
 from geounet.settings_file import with_file
 
 Config = Annotated[
@@ -23,6 +31,10 @@ Model = Annotated[str, Parameter(help="name of a shipped model, or a .safetensor
 First = Annotated[str, Parameter(help="scene of the first date; the map lies on its grid")]
 
 
+DryRun = Annotated[bool, Parameter(help="print tiles, memory and disk, and stop")]
+Settings = TypeVar("Settings", bound=JobSettings)
+
+
 def flood(
     before: First,
     after: Annotated[str, Parameter(help="scene of the second date")],
@@ -30,17 +42,20 @@ def flood(
     model: Model = "water",
     band: Bands = (),
     config: Config = None,
+    dry_run: DryRun = False,
     settings: Annotated[FloodSettings, Flat] = FloodSettings(),
     talk: Talking = Talk(),
 ) -> None:
     """Compare water of two dates: newly flooded, receded, on both; mask, polygons, report."""
-    from geounet.pipelines.flood import flood as run_flood
-    from geounet.progress import make_reporter
+    from geounet.change_preparation import prepare_change
+    from geounet.pipelines import flood as pipeline
     from geounet.tables import print_results
 
-    reporter = make_reporter(talk.progress, talk.quiet)
-    given = with_file(with_bands(settings, band) if band else settings, config)
-    print_results(run_flood(before, after, Path(out), model, given, reporter))
+    given = _given(settings, band, config)
+    if dry_run:
+        print_plan(prepare_change([before, after], model, pipeline.question(given), given))
+    else:
+        print_results(pipeline.flood(before, after, Path(out), model, given, reporter_of(talk)))
 
 
 def deforestation(
@@ -48,22 +63,22 @@ def deforestation(
     model: Model = "forest",
     band: Bands = (),
     config: Config = None,
+    dry_run: DryRun = False,
     settings: Annotated[DeforestationSettings, Flat] = DeforestationSettings(),
     talk: Talking = Talk(),
 ) -> None:
     """Compare forest of two dates or more: loss, gain; mask, polygons, alerts, report."""
-    from geounet.pipelines.deforestation import deforestation as run_deforestation
-    from geounet.progress import make_reporter
+    from geounet.change_preparation import prepare_change
+    from geounet.pipelines import deforestation as pipeline
     from geounet.tables import print_results
 
-    if len(paths) < 3:
-        raise SettingsError("give BEFORE AFTER [LATER...] OUT: scenes first, the output last")
-    if not all(paths):
-        raise SettingsError("a path is empty; is a variable of the shell not set?")
-    *scenes, out = paths
-    reporter = make_reporter(talk.progress, talk.quiet)
-    given = with_file(with_bands(settings, band) if band else settings, config)
-    print_results(run_deforestation(scenes, Path(out), model, given, reporter))
+    *scenes, out = checked_paths(paths, "BEFORE AFTER [LATER...] OUT", least=3)
+    given = _given(settings, band, config)
+    if dry_run:
+        question = pipeline.question(scenes, given)
+        print_plan(prepare_change(scenes, model, question, given))
+    else:
+        print_results(pipeline.deforestation(scenes, Path(out), model, given, reporter_of(talk)))
 
 
 def landcover(
@@ -71,19 +86,22 @@ def landcover(
     model: Model,
     band: Bands = (),
     config: Config = None,
+    dry_run: DryRun = False,
     settings: Annotated[LandcoverSettings, Flat] = LandcoverSettings(),
     talk: Talking = Talk(),
 ) -> None:
     """Map many scenes as one: mask, polygons, report; one class a pixel where they overlap."""
-    from geounet.pipelines.landcover import landcover as run_landcover
-    from geounet.progress import make_reporter
+    from geounet.mosaic import prepare_mosaic
+    from geounet.pipelines import landcover as pipeline
     from geounet.tables import print_results
 
-    if len(paths) < 2:
-        raise SettingsError("give SCENE [SCENE...] OUT: scenes first, the output last")
-    if not all(paths):
-        raise SettingsError("a path is empty; is a variable of the shell not set?")
-    *scenes, out = paths
-    reporter = make_reporter(talk.progress, talk.quiet)
-    given = with_file(with_bands(settings, band) if band else settings, config)
-    print_results(run_landcover(scenes, Path(out), model, given, reporter))
+    *scenes, out = checked_paths(paths, "SCENE [SCENE...] OUT")
+    given = _given(settings, band, config)
+    if dry_run:
+        print_plan(prepare_mosaic(scenes, model, given))
+    else:
+        print_results(pipeline.landcover(scenes, Path(out), model, given, reporter_of(talk)))
+
+
+def _given(settings: Settings, band: tuple[str, ...], config: str | None) -> Settings:
+    return with_file(with_bands(settings, band) if band else settings, config)

@@ -43,6 +43,15 @@ def deforestation(
     A loss at date number k, from 0, has the class value 10 + k.
     """
     settings = settings or DeforestationSettings()
+    return change(scenes, model, out, question(scenes, settings), settings, reporter)
+
+
+def question(scenes: Sequence[str | Path], settings: DeforestationSettings) -> Question:
+    """What a clearing asks of two dates or more.
+
+    Raises:
+        InputError: if a scene cannot be opened, for its date.
+    """
     dates = dates_of(scenes, settings)
     losses = loss_classes(LOSS, dates)
     files: dict[str, Callable[[Made], Path]] = {}
@@ -56,8 +65,7 @@ def deforestation(
         values = [loss.value for loss in losses]
         files["zones.csv"] = lambda made: zone_table(made, values)
     rule = ChangeRule(STABLE, GAIN, LOSS, OTHER, dated=True, threshold=settings.threshold)
-    question = Question("Deforestation", (*CLASSES, *losses), rule, in_order=True, further=files)
-    return change(scenes, model, out, question, settings, reporter)
+    return Question("Deforestation", (*CLASSES, *losses), rule, in_order=True, further=files)
 
 
 def alerts(made: Made, ending: str, dates: Mapping[int, str]) -> tuple[Path, AlertSource]:

@@ -40,6 +40,11 @@ def flood(
 ) -> Results:
     """Compare water of two scenes into the folder ``out``, on the grid of ``before``."""
     settings = settings or FloodSettings()
+    return change([before, after], model, out, question(settings), settings, reporter)
+
+
+def question(settings: FloodSettings) -> Question:
+    """What a flood asks of two dates."""
     rule = ChangeRule(
         both=BOTH,
         appeared=NEW,
@@ -50,8 +55,7 @@ def flood(
     )
     classes = (*CLASSES, LASTING) if settings.permanent_water else CLASSES
     tables = {"zones.csv": zone_table} if settings.zones else {}
-    question = Question("Flood", classes, rule, marks=settings.permanent_water, further=tables)
-    return change([before, after], model, out, question, settings, reporter)
+    return Question("Flood", classes, rule, marks=settings.permanent_water, further=tables)
 
 
 def zone_table(made: Made) -> Path:

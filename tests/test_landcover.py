@@ -200,7 +200,7 @@ def test_the_command_writes_one_map_and_says_what_is_wrong(whole, model, tmp_pat
     page = (tmp_path / "out" / "report.html").read_text()
     assert "part0; part1" in page
     assert cli.run(["landcover", given[0], *flags]) == 2
-    assert "scenes first, the output last" in capsys.readouterr().err
+    assert "inputs first, the output last" in capsys.readouterr().err
     assert cli.run(["landcover", *given, str(tmp_path / "none"), *flags, "--overlap", "x"]) == 2
     config = tmp_path / "c.yaml"
     config.write_text("overlap: first\nformat: [none]\n")

@@ -70,6 +70,20 @@ def test_too_few_or_empty_paths_are_refused(three, capsys):
     assert "a path is empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["flood", "deforestation", "landcover"])
+def test_a_dry_run_tells_what_a_job_takes_and_leaves_nothing(three, two, tmp_path, command, capsys):
+    target = () if command == "landcover" else ("--target", "class 1")
+    given = ("--model", two, "--window", 64, *target)
+    out = tmp_path / "out"
+    assert call(command, *three[:2], out, *given, "--dry-run") == 0
+    printed = capsys.readouterr().out
+    for name in ("scene", "tiles", "window", "memory", "disk"):
+        assert f"  {name:9} " in printed
+    assert not out.exists()
+    assert call(command, three[0], tmp_path / "none.tif", out, *given, "--dry-run") == 3
+    assert "none.tif" in capsys.readouterr().err
+
+
 def test_half_a_hectare_is_the_least_loss_unless_said_otherwise(tmp_path):
     assert DeforestationSettings().min_area == "0.5ha"
     assert FloodSettings().min_area is None
