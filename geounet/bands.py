@@ -192,7 +192,7 @@ def _chosen(
     for name, what in options.bands.items():
         found = _find(own, what) or _find(bands, what)
         if found is None:
-            layer = _layer_of(bands, name, what, product)
+            layer = _layer_of(bands, name, what, product, options.allow_private)
             band = _band(
                 layer, header(layer.file), layer.index or 1, product.sensor, options, notes
             )
@@ -216,11 +216,14 @@ def _find(bands: list[Band], what: str) -> Band | None:
     return next((b for b in bands if b.answers_to(what)), None)
 
 
-def _layer_of(bands: list[Band], name: str, what: str, product: Product) -> Layer:
+def _layer_of(
+    bands: list[Band], name: str, what: str, product: Product, allow_private: bool
+) -> Layer:
     file, _, index = what.rpartition(":")
     if not (file and index.isdecimal() and int(index)):
         file, index = what, "1"
-    places = [file] if is_remote(file) else [locate(file, Path(product.folder)), locate(file)]
+    bases = [None] if is_remote(file) else [Path(product.folder), None]
+    places = [locate(file, base, allow_private) for base in bases]
     there = next((p for p in places if is_remote(p) or Path(p).is_file()), None)
     if there is None:
         have = ", ".join(f"{b.index} {b.name}" for b in bands)

@@ -16,7 +16,7 @@ from geounet.errors import InputError
 from geounet.grid import Window
 from geounet.polygons.cracks import VOID
 from geounet.polygons.lattice import Lattice
-from geounet.raster import Raster, cause_of, open_raster
+from geounet.raster import Raster, cause_of
 from geounet.style import MapClass, default_colour
 from geounet.xml_file import read_xml
 
@@ -48,7 +48,7 @@ class ClassRaster:
         Raises:
             InputError: if it cannot be read, or does not hold whole numbers of 32 bits.
         """
-        with open_raster(self.raster.file, self.raster.driver) as data:
+        with self.raster.open() as data:
             return self.read(data, window)
 
     def read(self, data: DatasetReader, window: Window) -> Int32[ndarray, "row col"]:
@@ -147,6 +147,6 @@ def _whole_numbers(raster: Raster, values: ndarray, invalid: ndarray) -> Int32[n
 def _colours(raster: Raster) -> dict[int, str]:
     if raster.colours[raster.bands[0] - 1] != "palette":
         return {}
-    with open_raster(raster.file, raster.driver) as data:
+    with raster.open() as data:
         table = data.colormap(raster.bands[0])
     return {value: f"#{r:02x}{g:02x}{b:02x}" for value, (r, g, b, _) in table.items()}

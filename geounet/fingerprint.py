@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 
 from geounet.errors import InputError
-from geounet.locations import is_remote
 from geounet.raster import Raster
 
 BLOCK = 64 * 1024
@@ -16,8 +15,8 @@ SAMPLES = 16
 def fingerprint_of(raster: Raster) -> dict[str, object]:
     """Size, header and a SHA-256 over the first, the last and evenly spaced blocks of a file.
 
-    Holds no path, so that a moved folder keeps its fingerprint. Of an address only the header is
-    known.
+    Holds no path, so that a moved folder keeps its fingerprint. Of an address the size and the tag
+    (ETag, or date of change) are taken, as the server gave them with the header.
 
     Raises:
         InputError: if the file cannot be read.
@@ -31,8 +30,8 @@ def fingerprint_of(raster: Raster) -> dict[str, object]:
         "dtypes": list(raster.dtypes),
         "nodata": [None if n is None else repr(n) for n in raster.nodata],
     }
-    if is_remote(raster.file):
-        return header
+    if raster.version is not None:
+        return header | {"size": raster.version.size, "tag": raster.version.tag}
     size, digest = _sample(Path(raster.file))
     return header | {"size": size, "sha256_of_samples": digest}
 

@@ -1,19 +1,21 @@
 """Where a file lies: a local path, or an https:// or s3:// address; nothing else is opened.
 
 A name such as ``s3:foo.tif`` or ``/vsicurl/…`` would make GDAL reach for the network or into an
-archive. Local names are therefore always made absolute before GDAL sees them.
+archive. Local names are therefore always made absolute before GDAL sees them, and addresses are
+never given to it: remote_file.py reads them.
 """
 
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from geounet.errors import InputError
 
-REMOTE = ("https://", "s3://")
+REMOTE = ("https://", "http://", "s3://")
+_NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_remote(file: str) -> bool:
@@ -21,17 +23,22 @@ def is_remote(file: str) -> bool:
     return file.startswith(REMOTE)
 
 
-def locate(source: str | Path, base: Path | None = None) -> str:
+def locate(source: str | Path, base: Path | None = None, allow_private: bool = False) -> str:
     """An absolute path, or the address itself; relative names start at ``base``.
+
+    ``allow_private`` lets addresses inside this machine or network pass, and http:// to this
+    machine itself. Names are looked up only when a connection is made (connections.py).
 
     Raises:
         InputError: for other schemes, and for GDAL's virtual file names.
     """
     text = str(source)
     if "\0" in text or "\n" in text:
-        raise InputError(f"{text!r}: is no file name; it holds a line break or a zero byte")
-    if is_remote(text):
-        _check_host(text)
+        raise InputError(f"{shown(text)!r}: is no file name; it holds a line break or a zero byte")
+    if text.startswith("http://") and allow_private and _is_this_machine(text):
+        return text
+    if text.startswith(("https://", "s3://")):
+        _check_host(text, allow_private)
         return text
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", text)
     if scheme or text.startswith("/vsi"):
@@ -45,18 +52,54 @@ def locate(source: str | Path, base: Path | None = None) -> str:
     return str(path)
 
 
-def _check_host(address: str) -> None:
+def _check_host(address: str, allow_private: bool) -> None:
     """An address in a file from outside must not reach into the user's own network."""
-    host = urlsplit(address).hostname or ""
+    host = _host(address)
     try:
-        outside = ip_address(host).is_global
+        outside = is_outside(host)
     except ValueError:
         outside = "." in host or address.startswith("s3://")
-    if not host or not outside:
+    if not host or not (outside or allow_private):
         raise InputError(
             f"{shown(address)}: is an address inside this machine or network, which is not opened; "
-            f"download the file first"
+            f"download the file first, or give --allow-private if you trust where the address is "
+            f"from"
         )
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_this_machine(address: str) -> bool:
+    host = _host(address)
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_outside(address: str) -> bool:
+    """True for an IP address that anyone on the internet can reach.
+
+    IPv4 addresses that an IPv6 address carries are looked at in its stead.
+
+    Raises:
+        ValueError: if it is no IP address.
+    """
+    found = ip_address(address.partition("%")[0])
+    if isinstance(found, IPv6Address):
+        found = _carried(found) or found
+    return found.is_global and not found.is_multicast
+
+
+def _carried(address: IPv6Address) -> IPv4Address | None:
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
 
 
 def local_path(file: str) -> Path:
@@ -64,18 +107,11 @@ def local_path(file: str) -> Path:
     return Path(file)
 
 
-def vsi_path(file: str) -> str:
-    """The name that GDAL opens for a located file."""
-    if file.startswith("https://"):
-        return f"/vsicurl/{file}"
-    if file.startswith("s3://"):
-        return f"/vsis3/{file.removeprefix('s3://')}"
-    return file
-
-
 def shown(file: str) -> str:
     """The file for messages and reports: no query string, no user or password."""
-    if "://" not in file:
+    scheme, mark, rest = file.partition("://")
+    if not mark:
         return file
-    parts = urlsplit(file)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    # Taken apart by hand, as urlsplit refuses some addresses, and a refusal shows them too.
+    place, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"

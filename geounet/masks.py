@@ -64,8 +64,16 @@ def parse_mask(text: str) -> MaskText:
     return MaskText(found["file"] or "", int(found["band"] or 1), values=numbers)
 
 
-def find_mask(rule: str, product: Product, bands: tuple[Band, ...], header: ReadHeader) -> Mask:
+def find_mask(
+    rule: str,
+    product: Product,
+    bands: tuple[Band, ...],
+    header: ReadHeader,
+    allow_private: bool = False,
+) -> Mask:
     """The mask that a rule means for a product: its own layer, or a file beside it or here.
+
+    ``allow_private`` lets the rule name an address inside this machine or network.
 
     Raises:
         InputError: if the product has no such layer, or the file is no mask.
@@ -79,8 +87,9 @@ def find_mask(rule: str, product: Product, bands: tuple[Band, ...], header: Read
         parts = parse_mask(rule)
         if not parts.file:
             raise SettingsError(f"mask {rule!r}: names no file; write FILE:{rule}")
-        here = locate(parts.file, base)
-        file, band = (here if Path(here).is_file() else locate(parts.file)), parts.band
+        here = locate(parts.file, base, allow_private)
+        plain = locate(parts.file, allow_private=allow_private)
+        file, band = (here if Path(here).is_file() else plain), parts.band
     mask = Mask(header(file), band, parts.values, parts.bits)
     _check_mask(mask)
     return mask

@@ -42,14 +42,14 @@ def find_product(source: str | Path, options: SceneOptions) -> Product:
     Raises:
         InputError: if it is missing, holds no bands, or its numbers cannot be scaled.
     """
-    file = locate(source)
+    file = locate(source, allow_private=options.allow_private)
     path = Path(file)
     if is_remote(file):
         return _single(file, options)
     if not path.exists():
         raise InputError(f"{file}: does not exist; check the path")
     if path.suffix.lower() in (".yaml", ".yml"):
-        return _from_scene_file(path)
+        return _from_scene_file(path, options)
     if path.suffix.lower() == ".zip":
         raise InputError(f"{file}: is an archive; unpack it with `unzip` and give the folder")
     if re.fullmatch(r"MTD_MSIL(1C|2A)\.xml|.*_MTL\.txt", path.name):
@@ -86,7 +86,7 @@ def _single(file: str, options: SceneOptions) -> Product:
 def _folder(path: Path, options: SceneOptions) -> Product:
     yaml = path / "scene.yaml"
     if yaml.is_file():
-        return _from_scene_file(yaml)
+        return _from_scene_file(yaml, options)
     metadata = _sentinel_metadata(path)
     files = _band_files(path)
     if not files:
@@ -198,11 +198,11 @@ def _sentinel_metadata(path: Path) -> Path | None:
     return None
 
 
-def _from_scene_file(path: Path) -> Product:
+def _from_scene_file(path: Path, options: SceneOptions) -> Product:
     said: SceneFile = read_scene_file(path)
     layers = tuple(
         Layer(
-            locate(band.file, path.parent),
+            locate(band.file, path.parent, options.allow_private),
             band.band,
             name,
             (),

@@ -8,47 +8,28 @@ window, the cause and a way out.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot, isnan, prod
 
 import numpy as np
-import rasterio
 from affine import Affine
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from geounet.errors import InputError
 from geounet.grid import PIXELS, Grid
-from geounet.locations import is_remote, local_path, shown, vsi_path
+from geounet.locations import is_remote, local_path, shown
+from geounet.raster_file import GDAL_ERRORS, cause_of, open_raster, open_with_version
+from geounet.transfer import USUAL, Access, Version
 from geounet.vrt import check_sources
 
-GDAL_ERRORS = (RasterioError, CRSError, CPLE_BaseError)
-"""What a call into GDAL raises: some of its errors reach us unwrapped."""
 BLOCK_LIMIT = 512 * 2**20
 """Bytes that reading a single pixel may cost: a file laid out worse is refused."""
 BAND_LIMIT = 1024
 READABLE = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-
-READ_SETTINGS = {
-    # GDAL's own threads hide failed reads over HTTP as zeros (OSGeo/gdal#11552, #12426): the
-    # parallelism is ours.
-    "GDAL_NUM_THREADS": "1",
-    "GDAL_VRT_ENABLE_PYTHON": "NO",
-    "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
-    "GDAL_PAM_ENABLED": "YES",
-    "GDAL_HTTP_MAX_RETRY": "4",
-    "GDAL_HTTP_RETRY_DELAY": "0.5",
-    "GDAL_HTTP_CONNECTTIMEOUT": "10",
-    "GDAL_HTTP_LOW_SPEED_TIME": "20",
-    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
-    "CPL_VSIL_CURL_USE_HEAD": "NO",
-}
 
 
 @dataclass(frozen=True)
@@ -72,6 +53,14 @@ class Raster:
     faults: tuple[str, ...]
     tags: tuple[tuple[str, str], ...]
     block: tuple[int, int]
+    access: Access = USUAL
+    version: Version | None = None
+
+    @contextmanager
+    def open(self, where: str = "") -> Iterator[DatasetReader]:
+        """The file opened again, and of an address the same version; see ``open_raster``."""
+        with open_raster(self.file, self.driver, self.access, self.version, where) as data:
+            yield data
 
     @property
     def shown(self) -> str:
@@ -83,53 +72,13 @@ class Raster:
         return len(self.dtypes)
 
 
-@contextmanager
-def open_raster(file: str, driver: str) -> Iterator[DatasetReader]:
-    """The file opened with one driver and our settings, for as long as the block lasts.
-
-    Raises:
-        InputError: if GDAL cannot open it; the message has GDAL's own cause.
-    """
-    settings = READ_SETTINGS | (
-        {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if is_remote(file) else {}
-    )
-    _ignore_unplaced()
-    with rasterio.Env(**settings):
-        try:
-            data = rasterio.open(vsi_path(file), driver=driver, sharing=False)
-        except GDAL_ERRORS as error:
-            raise InputError(
-                f"{shown(file)}: cannot be opened as {driver}: {cause_of(error)}; "
-                f"is it complete? `gdalinfo` on it says more"
-            ) from error
-        with data:
-            yield data
-
-
-def _ignore_unplaced() -> None:
-    """Keep NotGeoreferencedWarning quiet: `_grid` refuses such files, or they are wanted.
-
-    Not with ``catch_warnings``, which swaps a list of filters that all threads share.
-    """
-    ours = ("ignore", None, NotGeoreferencedWarning, None, 0)
-    if warnings.filters[:1] != [ours]:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-
-
-def cause_of(error: BaseException) -> str:
-    """What GDAL said at the root of an exception, on one line.
-
-    rasterio's outer message ("Read failed. See previous exception for details.") names nothing.
-    """
-    root = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    text = " ".join(str(root).split()) or type(root).__name__
-    return text if len(text) <= 300 else f"{text[:299]}…"
-
-
 def read_header(
-    file: str, *, assume_crs: str | None = None, allow_vrt: bool = False, patches: bool = False
+    file: str,
+    *,
+    assume_crs: str | None = None,
+    allow_vrt: bool = False,
+    patches: bool = False,
+    access: Access = USUAL,
 ) -> Raster:
     """The header of a file, checked: no pixel is read.
 
@@ -138,17 +87,18 @@ def read_header(
         assume_crs: the CRS of a file that names none.
         allow_vrt: open GDAL VRTs too.
         patches: open PNG too, and files without georeferencing, on a grid of their own pixels.
+        access: how an address may be read.
 
     Raises:
         InputError: if it is missing, not an image that we read, not georeferenced, or laid out so
             that one pixel costs hundreds of megabytes.
     """
     driver = _driver(file, allow_vrt, patches)
-    with open_raster(file, driver) as data:
+    with open_with_version(file, driver, access) as (data, version):
         _check_layout(file, data)
         grid = _patch_grid(data, assume_crs) if patches else None
         grid = grid or _grid(file, data, assume_crs)
-        return _describe(file, driver, data, grid)
+        return replace(_describe(file, driver, data, grid), access=access, version=version)
 
 
 def _describe(file: str, driver: str, data: DatasetReader, grid: Grid) -> Raster:

@@ -27,7 +27,8 @@ from rasterio.windows import Window as FileWindow
 
 from geounet.errors import InputError
 from geounet.grid import Grid, Window, intersect, shape_of, shift
-from geounet.raster import GDAL_ERRORS, Raster, cause_of, open_raster
+from geounet.raster import Raster
+from geounet.raster_file import GDAL_ERRORS, cause_of, repeated_read
 
 EXACT = 1e-9
 """Pixels by which the warper may misplace a source pixel; 0 is refused by rasterio 1.4."""
@@ -68,17 +69,21 @@ def read_on(part: Part, grid: Grid, window: Window) -> tuple[np.ndarray, np.ndar
         InputError: if the file cannot be read there.
     """
     place = placement(grid, part.raster.grid)
-    try:
-        with open_raster(part.raster.file, part.raster.driver) as data:
+    rows, cols = window
+    where = f"rows {rows.start}–{rows.stop}, columns {cols.start}–{cols.stop} of the scene"
+
+    def attempt() -> tuple[np.ndarray, np.ndarray]:
+        with part.raster.open(where) as data:
             if place is not None:
                 return _copy(data, part, place, window)
             return _warp(data, part, grid, window)
+
+    try:
+        return repeated_read(part.raster.file, attempt)
     except GDAL_ERRORS as error:
-        (rows, cols) = window
         raise InputError(
-            f"{part.raster.shown}: rows {rows.start}–{rows.stop}, columns {cols.start}–{cols.stop} "
-            f"of the scene cannot be read: {cause_of(error)}; the file is damaged or incomplete: "
-            f"download or copy it again"
+            f"{part.raster.shown}: {where} cannot be read: {cause_of(error)}; the file is damaged "
+            f"or incomplete: download or copy it again"
         ) from error
 
 

@@ -32,6 +32,7 @@ from geounet.resample import (
 )
 from geounet.scene_options import SceneOptions
 from geounet.sensors import canonical, readings
+from geounet.transfer import Access
 
 
 @dataclass(frozen=True)
@@ -254,7 +255,11 @@ def open_scene(
     @cache
     def header(file: str) -> Raster:
         return read_header(
-            file, assume_crs=options.assume_crs, allow_vrt=options.allow_vrt, patches=patches
+            file,
+            assume_crs=options.assume_crs,
+            allow_vrt=options.allow_vrt,
+            patches=patches,
+            access=Access(options.allow_private, options.read_deadline),
         )
 
     bands, notes = make_bands(product, options, header)
@@ -264,7 +269,9 @@ def open_scene(
         name=product.name,
         grid=grid,
         bands=bands,
-        masks=tuple(find_mask(rule, product, bands, header) for rule in rules),
+        masks=tuple(
+            find_mask(rule, product, bands, header, options.allow_private) for rule in rules
+        ),
         mask_dilate=options.mask_dilate,
         resampling=options.resampling,
         sensor=product.sensor,

@@ -17,6 +17,8 @@ Resampling = Literal["bilinear", "nearest", "cubic"]
 BANDS_HELP = "band by name: blue=B02.jp2, nir=4 (band index), red=DESCRIPTION"
 MASK_HELP = "FILE:values=3,8,9,10, FILE:bits=1,3,4, scl, qa_pixel, hls or fmask4"
 OFFSET_HELP = "physical value = number * scale + offset; Sentinel-2: 0 or -0.1"
+PRIVATE_HELP = "open addresses inside this machine or network too"
+DEADLINE_HELP = "seconds after which a piece of a remote file is given up, retries included"
 
 
 class SceneOptions(Frozen):
@@ -43,6 +45,8 @@ class SceneOptions(Frozen):
         default=None, max_length=4000, description="CRS of files that have none, e.g. EPSG:32633"
     )
     allow_vrt: bool = Field(default=False, description="open VRT files, and the files they name")
+    allow_private: bool = Field(default=False, description=PRIVATE_HELP)
+    read_deadline: float = Field(default=120.0, gt=0, le=86_400, description=DEADLINE_HELP)
     max_pixels: int = Field(
         default=100_000_000_000, ge=1, description="refuse scenes of more pixels than this"
     )

@@ -19,7 +19,6 @@ from numpy import ndarray
 from geounet.area import PixelArea
 from geounet.assess.class_map import ClassMap, same_grid
 from geounet.errors import InputError
-from geounet.raster import open_raster
 from geounet.reporting import Reporter
 
 MOST_CLASSES = 1024
@@ -54,9 +53,7 @@ class Population:
         areas, step = PixelArea(grid), max(1, pixels // grid.shape[1])
         with ExitStack() as stack:
             # Left open: GDAL then decodes a block once, and not for every strip that it is part of.
-            files = [
-                stack.enter_context(open_raster(m.raster.file, m.raster.driver)) for m in self.maps
-            ]
+            files = [stack.enter_context(m.raster.open()) for m in self.maps]
             for start in range(0, grid.shape[0], step):
                 rows = slice(start, min(start + step, grid.shape[0]))
                 parts = [m.read(data, rows) for m, data in zip(self.maps, files, strict=True)]

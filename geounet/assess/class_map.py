@@ -16,7 +16,7 @@ from geounet.class_raster import ClassRaster
 from geounet.errors import InputError
 from geounet.grid import Grid, Window
 from geounet.polygons.cracks import VOID
-from geounet.raster import Raster, open_raster, read_header
+from geounet.raster import Raster, read_header
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ClassMap:
     ) -> tuple[Int[ndarray, " point"], Bool[ndarray, " point"]]:
         """Values and validity of single pixels."""
         values, valid = np.zeros(len(rows), np.int64), np.zeros(len(rows), bool)
-        with open_raster(self.raster.file, self.raster.driver) as data:
+        with self.raster.open() as data:
             for i in np.lexsort((cols, rows)):
                 row, col = int(rows[i]), int(cols[i])
                 pixel = self._read(data, (slice(row, row + 1), slice(col, col + 1)))

@@ -10,7 +10,15 @@ from pydantic import BeforeValidator, Field, model_validator
 from geounet.card import BandPairs, Finite, positions_of
 from geounet.learn.label_settings import ClassKey, VectorSettings
 from geounet.learn.split_settings import SplitSettings
-from geounet.scene_options import MASK_HELP, OFFSET_HELP, Resampling, SceneOptions, Sensor
+from geounet.scene_options import (
+    DEADLINE_HELP,
+    MASK_HELP,
+    OFFSET_HELP,
+    PRIVATE_HELP,
+    Resampling,
+    SceneOptions,
+    Sensor,
+)
 
 
 class StretchSettings(Finite):
@@ -78,6 +86,8 @@ class DataSettings(Finite):
         default=None, max_length=4000, description="CRS of images and labels that have none"
     )
     allow_vrt: bool = Field(default=False, description="open VRT files, and the files they name")
+    allow_private: bool = Field(default=False, description=PRIVATE_HELP)
+    read_deadline: float = Field(default=120.0, gt=0, le=86_400, description=DEADLINE_HELP)
     remap: dict[int, ClassKey] = Field(
         default_factory=dict, description="label in the file: the class, by value or name"
     )

@@ -17,6 +17,7 @@ from geounet.learn.label_coding import UNLABELLED
 from geounet.learn.label_grid import placed
 from geounet.raster import Raster, read_header
 from geounet.resample import Part, read_on
+from geounet.transfer import Access
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,13 @@ def open_raster_labels(
     Raises:
         InputError: if the file is no label raster, or does not lie on the image.
     """
-    header = read_header(file, assume_crs=data.assume_crs, allow_vrt=data.allow_vrt, patches=True)
+    header = read_header(
+        file,
+        assume_crs=data.assume_crs,
+        allow_vrt=data.allow_vrt,
+        patches=True,
+        access=Access(data.allow_private, data.read_deadline),
+    )
     dtypes = [header.dtypes[i - 1] for i in header.bands]
     if len(dtypes) != 1 or np.dtype(dtypes[0]).kind not in "iuf":
         raise InputError(

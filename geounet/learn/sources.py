@@ -34,7 +34,7 @@ def find_pairs(data: DataSettings) -> list[Pair]:
     Raises:
         InputError: if a pattern matches nothing, or an image lacks its labels or its row.
     """
-    images = _by_name(data.root, data.images)
+    images = _by_name(data, data.images)
     labels = _labels_of(data, sorted(images))
     rows = _table(data)
     if rows and (missing := sorted(images.keys() - rows.keys())):
@@ -47,7 +47,7 @@ def find_pairs(data: DataSettings) -> list[Pair]:
 
 def _labels_of(data: DataSettings, names: Sequence[str]) -> dict[str, str]:
     """Label file by image name: one per stem, or a single file for all."""
-    found = _by_name(data.root, data.labels)
+    found = _by_name(data, data.labels)
     if len(data.labels) == len(found) == 1 and not _is_glob(data.root, data.labels[0]):
         return dict.fromkeys(names, *found.values())
     alone = sorted(set(names) ^ found.keys())
@@ -59,8 +59,9 @@ def _labels_of(data: DataSettings, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _by_name(root: Path, patterns: Sequence[str]) -> dict[str, str]:
-    files = [file for pattern in patterns for file in _matches(root, pattern)]
+def _by_name(data: DataSettings, patterns: Sequence[str]) -> dict[str, str]:
+    root = data.root
+    files = [file for pattern in patterns for file in _matches(root, pattern, data.allow_private)]
     files = list(dict.fromkeys(files))
     names = [name_of(file) for file in files]
     twice = sorted(name for name, n in Counter(names).items() if n > 1)
@@ -72,9 +73,9 @@ def _by_name(root: Path, patterns: Sequence[str]) -> dict[str, str]:
     return dict(zip(names, files, strict=True))
 
 
-def _matches(root: Path, pattern: str) -> list[str]:
+def _matches(root: Path, pattern: str, allow_private: bool) -> list[str]:
     if is_remote(pattern) or not _is_glob(root, pattern):
-        file = locate(pattern, root)
+        file = locate(pattern, root, allow_private)
         if not is_remote(file) and not Path(file).exists():
             raise InputError(f"{file}: does not exist; check data.root and the path")
         return [file]
