@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,11 +34,21 @@ def placed(path: Path) -> Iterator[Path]:
         part.replace(path)
         sync(path.parent)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        cause = error.strerror or error
+        raise OutputError(f"{path}: cannot be written ({cause}; {free_at(path)})") from error
     finally:
         # Where a parent is a file, unlink fails too: the error above is the one to tell.
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def free_at(path: Path) -> str:
+    """The room on the disk of ``path``, as errors about a file there tell it."""
+    try:
+        there = next(place for place in (path, *path.absolute().parents) if place.exists())
+        return f"{shutil.disk_usage(there).free:,} bytes free"
+    except OSError:
+        return "free space unknown"
 
 
 def sync(path: Path) -> None:

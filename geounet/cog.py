@@ -28,6 +28,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, DatasetWriter, MemoryFile
 
+from geounet.atomic import free_at
 from geounet.card import NODATA, LandClass
 from geounet.errors import OutputError
 from geounet.grid import Grid, Window, shape_of
@@ -207,7 +208,7 @@ def _verify(
                 rows, cols = window
                 raise OutputError(
                     f"{path}: rows {rows.start} to {rows.stop}, columns {cols.start} to "
-                    f"{cols.stop} differ after writing; check the disk's free space and try again"
+                    f"{cols.stop} differ after writing ({free_at(new)}); check the disk and try again"
                 )
 
 

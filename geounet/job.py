@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from geounet.atomic import free_at
 from geounet.errors import OutputError, SettingsError
 from geounet.store import Journal, TileRecord, TileStore
 
@@ -198,7 +199,7 @@ def _writing(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"{out}: not a folder that can be written ({error.strerror or error})"
+            f"{out}: not a folder that can be written ({error.strerror or error}; {free_at(out)})"
         ) from error
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from geounet.atomic import sync
+from geounet.atomic import free_at, sync
 from geounet.errors import OutputError
 
 
@@ -69,6 +69,6 @@ def named(path: Path, *failures: type[Exception]) -> Iterator[None]:
         while root.__cause__ is not None:
             root = root.__cause__
         raise OutputError(
-            f"{path}: cannot be written ({' '.join(str(root).split())}); "
+            f"{path}: cannot be written ({' '.join(str(root).split())}; {free_at(path)}); "
             "check the disk's free space and the folder's permissions"
         ) from error

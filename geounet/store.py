@@ -25,7 +25,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from geounet.atomic import sync, write_bytes
+from geounet.atomic import free_at, sync, write_bytes
 from geounet.errors import OutputError
 
 Layers = dict[str, np.ndarray]
@@ -121,7 +121,7 @@ class Journal:
                 os.fsync(file.fileno())
         except OSError as error:
             raise OutputError(
-                f"{self.path}: tile {record.tile} could not be journalled ({error}); "
+                f"{self.path}: tile {record.tile} could not be journalled ({error}; {free_at(self.path)}); "
                 "free space, then run with --resume"
             ) from error
 

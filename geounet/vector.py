@@ -17,6 +17,7 @@ import numpy as np
 import pyogrio
 from pyogrio import raw
 
+from geounet.atomic import free_at
 from geounet.errors import OutputError
 from geounet.features import Features
 from geounet.placing import check_free, folder_beside, named, place
@@ -170,7 +171,7 @@ def _verify(staged: Staged, new: Path, path: Path) -> None:
     if found != expected:
         raise OutputError(
             f"{path}: holds {found[0]} of {staged.count} features and {found[1]} of "
-            f"{staged.pixels} pixels after writing; check the disk's free space and try again"
+            f"{staged.pixels} pixels after writing ({free_at(new)}); check the disk and try again"
         )
 
 
@@ -192,8 +193,8 @@ def _totals(new: Path, path: Path) -> tuple[int, int]:
     if driver == "PMTiles":
         return pyogrio.read_info(new, force_feature_count=True)["features"], 0
     name = layer_name(path)
-    _, _, _, (n_px,) = raw.read(new, layer=name, columns=["n_px"], read_geometry=False)
-    return len(n_px), int(n_px.sum())
+    _, _, _, fields = raw.read(new, layer=name, columns=["n_px"], read_geometry=False)
+    return (len(fields[0]), int(fields[0].sum())) if fields else (0, 0)
 
 
 @contextmanager

@@ -133,7 +133,7 @@ def geojson_totals(path: Path) -> tuple[int, int]:
                 found = _PIXELS.search(line)
                 pixels += int(found[1]) if found else 0
             last = line
-    whole = last.endswith(b"}\n") or not count if alone else last.strip() == b"}"
+    whole = last.endswith(b"}\n") or not count if alone else last == b"}\n"
     return (count, pixels) if whole else (0, 0)
 
 

@@ -77,10 +77,12 @@ def write(path, array, **profile):
         file.write(array)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Ten scenes of odd size: water where green is brighter than swir1, some of it unlabelled."""
-    root = tmp_path_factory.mktemp("set")
+def make_set(root: Path, **changes) -> Path:
+    """Ten scenes of odd size: water where green is brighter than swir1, some of it unlabelled.
+
+    Returns the config of a training on them, changed in these fields.
+    """
+    root.mkdir(exist_ok=True)
     rng = np.random.default_rng(4)
     for n in range(10):
         blocks = rng.integers(0, 2, (5, 4))
@@ -95,8 +97,14 @@ def folder(tmp_path_factory):
         write(root / f"labels/{n}.tif", labels)
     rows = "".join(f"{n},p{n % 5}\n" for n in range(10))
     (root / "places.csv").write_text(f"id,place\n{rows}")
-    (root / "config.yaml").write_text(yaml.safe_dump(CONFIG))
-    return root
+    (root / "config.yaml").write_text(yaml.safe_dump(CONFIG | changes))
+    return root / "config.yaml"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The set that all trainings of this file learn from."""
+    return make_set(tmp_path_factory.mktemp("set")).parent
 
 
 @pytest.fixture(scope="module")

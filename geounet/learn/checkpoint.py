@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from geounet.atomic import write_bytes
+from geounet.atomic import free_at, write_bytes
 from geounet.errors import OutputError
 
 State = TypeVar("State")
@@ -133,4 +133,7 @@ def _writing(folder: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:
         # ^ tensorstore reports a full disk as ValueError.
         cause = " ".join(str(error).split())[:200]
-        raise OutputError(f"{folder}: no checkpoint can be written ({cause})") from error
+        raise OutputError(
+            f"{folder}: no checkpoint can be written ({cause}; {free_at(folder)}); "
+            "free space, then run with --resume"
+        ) from error

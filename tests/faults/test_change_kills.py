@@ -1,0 +1,39 @@
+"""Killed at random moments, a job that compares dates resumes to the bytes of one that was not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.killed_jobs import drawn, whole
+from tests.made_dates import dates, model_of_two
+from tests.test_segment import outputs
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+ANY = r"(open|os)\b.* {out}/.*"
+
+
+@pytest.fixture(scope="module")
+def job(zygote, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("change")
+    scenes = [str(path) for path in dates(folder / "dates", 3)]
+    model = str(model_of_two(folder / "two.safetensors"))
+    tokens = [
+        "deforestation", *scenes, "{out}", "--model", model,
+        "--target", "class 1", "--window", "64", "--min-area", "3px", "--score",
+    ]  # fmt: skip
+    return whole(zygote, tokens, folder, outputs)
+
+
+def test_killed_at_random_moments_resume_gives_the_same_bytes(job, tmp_path):
+    shares = drawn(7, 8, 0.3, 1.0)
+    killed = [job.killed_after(tmp_path / f"{k}", s * job.cpu) for k, s in enumerate(shares)]
+    for k, share in enumerate(shares):
+        job.assert_sound_and_resumes(tmp_path / f"{k}", share)
+    assert sum(killed) >= 6
+
+
+def test_killed_before_random_file_operations_resume_gives_the_same_bytes(job, tmp_path):
+    for k, share in enumerate(drawn(8, 8, 0.0, 1.0)):
+        number = 1 + int(share * job.operations)
+        job.killed_before(tmp_path / f"{k}", number, ANY)
+        job.assert_sound_and_resumes(tmp_path / f"{k}", number)
