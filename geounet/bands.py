@@ -10,7 +10,7 @@ import numpy as np
 from rasterio.enums import ColorInterp
 
 from geounet.errors import InputError, SettingsError
-from geounet.locations import is_remote, locate
+from geounet.locations import is_remote, locate, shown
 from geounet.products import Layer, Product
 from geounet.raster import Raster
 from geounet.scene_options import SceneOptions
@@ -228,7 +228,7 @@ def _layer_of(
     if there is None:
         have = ", ".join(f"{b.index} {b.name}" for b in bands)
         raise SettingsError(
-            f"--band {name}={what}: is neither a band of {product.name} nor a file; "
+            f"--band {name}={shown(what)}: is neither a band of {product.name} nor a file; "
             f"there are: {have}"
         )
     # A file that is named by hand is scaled as the rest of the product is.

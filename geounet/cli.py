@@ -12,6 +12,7 @@ import traceback
 from cyclopts import App, CycloptsError, Parameter
 
 from geounet.errors import GeounetError, SettingsError
+from geounet.locations import redacted
 
 COMMANDS = {
     "segment": "Map one or more scenes: mask.tif, polygons and report.json in OUT.",
@@ -125,8 +126,8 @@ def _settings_fault(error: BaseException) -> str:
 
 def _fail(message: str, exit_code: int, tokens: list[str]) -> int:
     if "--debug" in tokens:
-        traceback.print_exc()
-    print(f"geounet: {' '.join(message.split())}", file=sys.stderr)
+        print(redacted(traceback.format_exc()), file=sys.stderr, end="")
+    print(f"geounet: {redacted(' '.join(message.split()))}", file=sys.stderr)
     return exit_code
 
 

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 
 from geounet.errors import GeounetError, InputError, PartialError, SettingsError
 from geounet.learn.evaluate_settings import EvaluateSettings
+from geounet.locations import shown
 from geounet.scene_options import SceneOptions
 from geounet.settings import SegmentSettings
 from geounet.vector_settings import VectorSettings
@@ -224,7 +225,7 @@ def _segment_many(
     for name, outcome in segment_all(scenes, model, out, settings, reporter):
         if isinstance(outcome, GeounetError):
             failed.append(outcome)
-            print(f"geounet: {name}: {outcome}", file=sys.stderr)
+            print(f"geounet: {shown(name)}: {outcome}", file=sys.stderr)
         else:
             print_results(outcome)
     if len(failed) == len(scenes) and len({type(error) for error in failed}) == 1:

@@ -216,7 +216,7 @@ def _tunnel(server: _Server, proxy: str) -> HTTPConnection:
         user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         secret["Proxy-Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
     connection = HTTPSConnection(
-        parts.hostname or "", parts.port or 8080, timeout=CONNECT, context=_tls()
+        parts.hostname or "", parts.port or 8080, timeout=CONNECT, context=trusted()
     )
     connection.set_tunnel(server.host, server.port, headers=secret)
     return connection
@@ -238,7 +238,7 @@ class _CheckedTls(_Checked):
 
     def connect(self) -> None:
         super().connect()
-        self.sock = _tls().wrap_socket(
+        self.sock = trusted().wrap_socket(
             self.sock, server_hostname=self.host, do_handshake_on_connect=False
         )
         # Only now, so that the time limit reaches a handshake that drips.
@@ -246,13 +246,19 @@ class _CheckedTls(_Checked):
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def trusted() -> ssl.SSLContext:
     """The system's authorities, certifi's, and the user's own."""
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
     own = os.environ.get("SSL_CERT_FILE") or os.environ.get("CURL_CA_BUNDLE")
     if own:
-        context.load_verify_locations(own)
+        try:
+            context.load_verify_locations(own)
+        except OSError as error:
+            raise TransferError(
+                f"SSL_CERT_FILE {own} cannot be used ({error.strerror or type(error).__name__})",
+                "name a PEM file with certificates, or unset it",
+            ) from None
     return context
 
 

@@ -12,7 +12,7 @@ from scipy.ndimage import maximum_filter
 from geounet.bands import Band, ReadHeader, nodata_of
 from geounet.errors import InputError, SettingsError
 from geounet.grid import Grid, Window, shape_of
-from geounet.locations import locate
+from geounet.locations import locate, shown
 from geounet.products import Product
 from geounet.raster import Raster
 from geounet.resample import Part, read_on
@@ -53,13 +53,13 @@ def parse_mask(text: str) -> MaskText:
     found = _RULE.fullmatch(text)
     if not found:
         raise SettingsError(
-            f"mask {text!r}: write FILE:values=3,8,9,10 or FILE:bits=1,3,4 (with FILE:band=2:… for "
-            f"another band than the first), or one of scl, qa_pixel, hls, fmask4"
+            f"mask {shown(text)!r}: write FILE:values=3,8,9,10 or FILE:bits=1,3,4 (with "
+            f"FILE:band=2:… for another band than the first), or one of scl, qa_pixel, hls, fmask4"
         )
     numbers = tuple(int(n) for n in found["numbers"].split(","))
     if found["kind"] == "bits":
         if max(numbers) > 31:
-            raise SettingsError(f"mask {text!r}: bits count from 0 to 31; correct the list")
+            raise SettingsError(f"mask {shown(text)!r}: bits count from 0 to 31; correct the list")
         return MaskText(found["file"] or "", int(found["band"] or 1), bits=numbers)
     return MaskText(found["file"] or "", int(found["band"] or 1), values=numbers)
 
@@ -86,7 +86,7 @@ def find_mask(
     else:
         parts = parse_mask(rule)
         if not parts.file:
-            raise SettingsError(f"mask {rule!r}: names no file; write FILE:{rule}")
+            raise SettingsError(f"mask {shown(rule)!r}: names no file; write FILE:{rule}")
         here = locate(parts.file, base, allow_private)
         plain = locate(parts.file, allow_private=allow_private)
         file, band = (here if Path(here).is_file() else plain), parts.band

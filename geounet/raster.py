@@ -56,6 +56,10 @@ class Raster:
     access: Access = USUAL
     version: Version | None = None
 
+    def __repr__(self) -> str:
+        """Dask logs what its tasks are given, and an address may hold a signature."""
+        return f"Raster({self.shown!r})"
+
     @contextmanager
     def open(self, where: str = "") -> Iterator[DatasetReader]:
         """The file opened again, and of an address the same version; see ``open_raster``."""

@@ -74,7 +74,7 @@ class RemoteFile:
         self.version = version
         self.failure: TransferError | None = None
         self._transfer = Transfer(file, access)
-        self._end_of_last = 0
+        self._end_of_last = -1
         self._ahead = 0
 
     def opener(self) -> Callable[..., _Handle]:
@@ -132,6 +132,7 @@ class RemoteFile:
         """Pieces ``first`` to before ``last``, and more where the file is read in a row."""
         self._ahead = min(2 * self._ahead + 1, 31) if first == self._end_of_last else 0
         last = min(last + self._ahead, first + max(last - first, REQUEST // PIECE))
+        last = min(last, -(-self.version.size // PIECE)) if self.version else last
         self._end_of_last = last
         data, version = self._transfer.piece(first * PIECE, last * PIECE)
         if version != (self.version or version):

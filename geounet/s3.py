@@ -110,9 +110,28 @@ def _session(profile: str) -> Session:
     return Session(profile=profile or None)
 
 
+def forget_keys() -> None:
+    """Look for keys anew at the next request."""
+    _session.cache_clear()
+
+
 def _region() -> str:
     names = ("AWS_REGION", "AWS_DEFAULT_REGION")
-    return next((os.environ[name] for name in names if os.environ.get(name)), "us-east-1")
+    said = next((os.environ[name] for name in names if os.environ.get(name)), "")
+    return said or _region_of_profile() or "us-east-1"
+
+
+def _region_of_profile() -> str:
+    try:
+        from botocore.exceptions import BotoCoreError
+    except ImportError:
+        return ""
+    try:
+        with _lock:
+            session = _session(os.environ.get("AWS_PROFILE", ""))
+            return session.get_config_variable("region") or ""
+    except BotoCoreError:
+        return ""
 
 
 def _says(name: str, values: tuple[str, ...]) -> bool:

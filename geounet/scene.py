@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,6 @@ from geounet.bands import Band, make_bands
 from geounet.errors import InputError, ModelError
 from geounet.fingerprint import fingerprint_of
 from geounet.grid import Grid, Window, intersect, shape_of, shift
-from geounet.locations import shown
 from geounet.masks import Mask, find_mask, hidden_by
 from geounet.products import Product, find_product
 from geounet.raster import Raster, read_header
@@ -204,7 +203,7 @@ def _describe(band: Band, grid: Grid) -> dict[str, object]:
         "name": band.name,
         "also": list(band.aliases),
         "description": band.description,
-        "file": shown(band.file),
+        "file": band.raster.shown,
         "band": band.index,
         "dtype": band.dtype,
         "scale": band.scale,
@@ -252,16 +251,10 @@ def open_scene(
     options = options or SceneOptions()
     product = find_product(source, options)
 
-    @cache
-    def header(file: str) -> Raster:
-        return read_header(
-            file,
-            assume_crs=options.assume_crs,
-            allow_vrt=options.allow_vrt,
-            patches=patches,
-            access=Access(options.allow_private, options.read_deadline),
-        )
-
+    access = Access(options.allow_private, options.read_deadline)
+    crs, vrt = options.assume_crs, options.allow_vrt
+    read = partial(read_header, assume_crs=crs, allow_vrt=vrt, patches=patches, access=access)
+    header = cache(read)
     bands, notes = make_bands(product, options, header)
     grid = _reference_grid(product, bands, options)
     rules = (*product.extra_masks, *options.mask)

@@ -90,7 +90,7 @@ class Transfer:
             led_to = answer.headers.get("Location")
             if answer.status not in REDIRECTING or not led_to or self.file.startswith("s3://"):
                 return answer
-            url = self._led_to = _redirected(url, led_to, self.access.allow_private)
+            url = self._led_to = redirected(url, led_to, self.access.allow_private)
         raise TransferError(
             f"is redirected more than {REDIRECTS} times", "give the address where it ends"
         )
@@ -125,7 +125,7 @@ def _place(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc.lower()
 
 
-def _redirected(url: str, led_to: str, allow_private: bool) -> str:
+def redirected(url: str, led_to: str, allow_private: bool) -> str:
     """Where a redirect leads, if an address given by hand might lead there too."""
     target = urljoin(url, led_to)
     with suppress(InputError):
