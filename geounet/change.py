@@ -114,6 +114,7 @@ def _recipe(prepared: PreparedChange) -> Recipe:
         task=lambda store: partial(compare_tiles, _work(store, prepared)),
         write=partial(_write, prepared=prepared, kept=kept),
         about=lambda source: _about(source, prepared, kept),
+        forward=_work("", prepared).forwards[0],
         others=OTHERS,
     )
 

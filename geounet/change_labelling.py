@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import rasterio
@@ -53,7 +52,7 @@ def hidden_key(date: int, of_target: bool = False) -> str:
 @task
 def compare_tiles(work: ChangeWork, tiles: tuple[Tile, ...]) -> list[TileRecord]:
     """The task: read, compare and store some tiles; returns their records."""
-    store = TileStore(Path(work.store))
+    store = TileStore(work.store)
     area = shapely.from_wkb(work.aoi) if work.aoi else None
     shares = [_share_of(forward, work.target) for forward in work.forwards]
     with rasterio.Env(GDAL_CACHEMAX=work.cache):

@@ -149,7 +149,7 @@ def change_fingerprint(prepared: PreparedChange) -> dict[str, Any]:
 
 def _plan(prepared: PreparedChange) -> JobPlan:
     s, scenes = prepared.settings, [f.scene for f in prepared.fits]
-    plan = make_plan(scenes[0], prepared.model.card, s, prepared.area, 2)
+    plan = make_plan(scenes[0], prepared.model.card, s, prepared.area, 2, prepared.plan.machine)
     cache = sum(cache_of(scene, plan.plan) for scene in scenes)
     return replace(plan, cache=min(cache, LARGEST_CACHE))
 

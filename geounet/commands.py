@@ -208,14 +208,15 @@ def _segment_one(
     scene: str, model: str, out: Path, settings: SegmentSettings, reporter: Reporter
 ) -> None:
     from geounet.segmentation import segment as run_segment
-    from geounet.tables import print_results
+    from geounet.tables import print_results_of
 
-    print_results(run_segment(scene, model, out, settings, reporter))
+    print_results_of(lambda: run_segment(scene, model, out, settings, reporter))
 
 
 def _segment_many(
     scenes: list[str], model: str, out: Path, settings: SegmentSettings, reporter: Reporter
 ) -> None:
+    from geounet.outputs import MapWithHolesError
     from geounet.segmentation import segment_all
     from geounet.tables import print_results
 
@@ -223,6 +224,8 @@ def _segment_many(
         raise SettingsError("--band names the files of one scene; give one SCENE, or a scene.yaml")
     failed: list[GeounetError] = []
     for name, outcome in segment_all(scenes, model, out, settings, reporter):
+        if isinstance(outcome, MapWithHolesError):
+            print_results(outcome.results)
         if isinstance(outcome, GeounetError):
             failed.append(outcome)
             print(f"geounet: {shown(name)}: {outcome}", file=sys.stderr)

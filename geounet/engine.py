@@ -1,28 +1,30 @@
-"""The tile engine: Dask workers do tiles, a bounded number at a time, and the client commits them.
+"""The tile engine: Dask workers do items, a bounded number at a time, and the client commits them.
 
 A worker has three threads and one lock on its device (forward.py): while one tile is computed,
 another is read and a third written. Tasks are small values and module-level functions
 (labelling.py, learn/scoring.py). Only the client commits, so one writer appends to the journal.
+
+An item that takes its process with it, never ends, or lacks memory is a suspect. So are all that
+were in its task or its process, so that suspects are tried once more at the end, each alone: what
+fails then is lost, and the rest is done.
 """
 
 from __future__ import annotations
 
-import signal
-import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
-import distributed
-from distributed import Client, LocalCluster, Worker, WorkerPlugin
+from distributed import Client
 
-from geounet.errors import OutputError, SettingsError
+from geounet.errors import GeounetError, InputError, LostItemError
+from geounet.flights import Flight, Flights
 
-THREADS = 3
 SHORTEST_TASK = 0.05
-"""Seconds below which tiles share a task: the scheduler takes about 0.004 s for each."""
-MOST_TILES_PER_TASK = 16
+"""Seconds below which items share a task: the scheduler takes about 0.004 s for each."""
+MOST_ITEMS_PER_TASK = 16
+PATIENCE = 3600.0
 
 
 class Timed(Protocol):
@@ -34,80 +36,33 @@ class Timed(Protocol):
 
 Item = TypeVar("Item")
 Record = TypeVar("Record", bound=Timed)
+Commit = Callable[[Sequence[Record]], None]
 
 
-@contextmanager
-def cluster(workers: int = 0, scheduler: str | None = None) -> Iterator[Client]:
-    """Dask in this process, in ``workers`` processes on this machine, or at an address.
+@dataclass(frozen=True)
+class Trouble(Generic[Item]):
+    """What is done about items that cannot be done.
 
-    Local clusters listen on loopback only, and have no dashboard.
+    Attributes:
+        seconds: that one item may take before its process is stopped.
+        unreadable: True if an item whose input cannot be read is lost, and not the end of all.
+        name: how messages call an item.
+        lose: is told of each lost item; without it the first one ends all.
     """
-    if scheduler:
-        _refuse_silent(scheduler)
-        with Client(scheduler, timeout="30s", set_as_default=False) as client:
-            _wait_for_a_worker(client, scheduler)
-            yield client
-        return
-    with (
-        _local_cluster(workers) as local,
-        Client(local, set_as_default=False) as client,
-    ):
-        if workers:
-            client.register_plugin(IgnoreInterrupts())
-        yield client
 
-
-class IgnoreInterrupts(WorkerPlugin):
-    """Ctrl-C goes to every process of a terminal, but only the client may act on it."""
-
-    name = "geounet-ignore-interrupts"
-
-    def setup(self, worker: Worker) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _local_cluster(workers: int) -> LocalCluster:
-    return LocalCluster(
-        n_workers=max(1, workers),
-        threads_per_worker=THREADS,
-        processes=workers > 0,
-        host="127.0.0.1" if workers else None,
-        # None would still serve HTTP, and on every interface of the machine.
-        dashboard_address="127.0.0.1:0",
-        worker_dashboard_address="127.0.0.1:0",
-        scheduler_kwargs={"dashboard": False},
-        memory_limit=0,
-        silence_logs=50,
-    )
-
-
-def _refuse_silent(scheduler: str) -> None:
-    """A client that cannot connect leaves a thread behind, so the address is tried first."""
-    host, _, port = scheduler.rpartition("://")[2].rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=10):
-            return
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"{scheduler}: no Dask scheduler answers ({error}); start one, or leave --scheduler out"
-        ) from error
-
-
-def _wait_for_a_worker(client: Client, scheduler: str, seconds: float = 60) -> None:
-    try:
-        client.wait_for_workers(1, timeout=seconds)
-    except TimeoutError as error:
-        raise SettingsError(
-            f"{scheduler}: has no worker after {seconds:.0f} s; start one with `dask worker`"
-        ) from error
+    seconds: float = PATIENCE
+    unreadable: bool = False
+    name: Callable[[Item], str] = str
+    lose: Callable[[Item, str], None] | None = None
 
 
 def run(
     client: Client,
     task: Callable[[tuple[Item, ...]], list[Record]],
     items: Iterable[Item],
-    commit: Callable[[Record], None],
+    commit: Commit[Record],
     should_stop: Callable[[], bool],
+    trouble: Trouble[Item] | None = None,
 ) -> None:
     """Do ``items`` in order, committing each as it is done, until all are or a stop is asked.
 
@@ -116,45 +71,70 @@ def run(
 
     Raises:
         GeounetError: of the first item that failed.
+        ClusterError: if the scheduler or all workers are gone.
     """
-    waiting = deque(items)
-    done = distributed.as_completed(loop=client.loop)
+    trouble = trouble or Trouble()
+    queue = _Queue(items)
     failure: BaseException | None = None
-    in_flight, size = 0, 1
-    while True:
-        # Workers of a cluster come and go, so they are counted anew.
-        threads = client.nthreads()
-        limit = max(1, sum(threads.values()) + len(threads))
-        while waiting and in_flight < limit and failure is None and not should_stop():
-            group = tuple(waiting.popleft() for _ in range(min(size, len(waiting))))
-            done.add(client.submit(task, group, pure=False))
-            in_flight += 1
-        if not in_flight:
-            break
-        future = next(done)
-        in_flight -= 1
-        error = future.exception()
-        if error is not None:
-            failure = failure or error
-            continue
-        records = future.result()
-        for record in records:
-            commit(record)
-        size = _items_per_task(records)
+    with Flights(client, task, trouble.seconds) as flights:
+        while True:
+            if failure is None and not should_stop():
+                queue.send(flights)
+            if not flights:
+                break
+            landed = flights.next()
+            if landed is None:
+                continue
+            if landed.error is None:
+                commit(landed.records)
+                queue.measure(landed.records)
+            elif not _may_be_lost(landed.error, trouble):
+                failure = failure or landed.error
+            elif not landed.flight.alone:
+                queue.suspect(landed.flight.items)
+            else:
+                failure = failure or _lost(landed.flight.items[0], landed.error, trouble)
     if failure is not None:
-        raise _explained(failure)
+        raise failure
 
 
-def _items_per_task(records: Sequence[Timed]) -> int:
-    busy = [sum(s for k, s in r.seconds.items() if k != "wait") for r in records]
-    seconds = sum(busy) / len(busy)
-    return max(1, min(MOST_TILES_PER_TASK, round(SHORTEST_TASK / max(seconds, 1e-3))))
+class _Queue(Generic[Item]):
+    """What is still to be done: items in order, several a task if they are short; then suspects."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._waiting = deque(items)
+        self._suspects: deque[Item] = deque()
+        self._size = 1
+
+    def send(self, flights: Flights) -> None:
+        """As many as may be in flight; a suspect only while nothing else is."""
+        while self._waiting and flights.has_room:
+            group = [self._waiting.popleft() for _ in range(min(self._size, len(self._waiting)))]
+            flights.start(Flight(tuple(group)))
+        if self._suspects and not flights:
+            flights.start(Flight((self._suspects.popleft(),), alone=True))
+
+    def suspect(self, items: Sequence[Item]) -> None:
+        self._suspects.extend(items)
+
+    def measure(self, records: Sequence[Timed]) -> None:
+        """Learn from a finished task how many items the next may have."""
+        busy = [sum(s for k, s in r.seconds.items() if k != "wait") for r in records]
+        seconds = sum(busy) / len(busy)
+        self._size = max(1, min(MOST_ITEMS_PER_TASK, round(SHORTEST_TASK / max(seconds, 1e-3))))
 
 
-def _explained(failure: BaseException) -> BaseException:
-    if isinstance(failure, distributed.KilledWorker):
-        return OutputError(
-            f"a worker process died again and again on {failure.task}; it may lack memory: "
-            "choose a smaller --window or fewer --workers, then run with --resume"
-        )
-    return failure
+def _may_be_lost(error: BaseException, trouble: Trouble[Any]) -> bool:
+    """True if the error tells of one item and not of all."""
+    return isinstance(error, LostItemError) or (
+        trouble.unreadable and isinstance(error, InputError)
+    )
+
+
+def _lost(item: Item, error: BaseException, trouble: Trouble[Item]) -> GeounetError | None:
+    """Tell of a lost item; or the error that ends all, where none may be lost."""
+    cause = str(error)
+    if trouble.lose is None:
+        return LostItemError(f"{trouble.name(item)}: {cause}")
+    trouble.lose(item, cause)
+    return None

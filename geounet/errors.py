@@ -43,6 +43,14 @@ class OutputError(GeounetError):
     exit_code = 5
 
 
+class ClusterError(OutputError):
+    """What computes is gone: the scheduler, its workers, or a process that died."""
+
+
+class LostItemError(PartialError):
+    """One tile cannot be done where it was tried, and others may."""
+
+
 class ModelError(GeounetError):
     """The model is damaged, or does not fit the scene."""
 
@@ -60,15 +68,26 @@ class InterruptedJobError(GeounetError):
 def task(function: Callable[Given, Result]) -> Callable[Given, Result]:
     """A function for Dask: its errors are raised anew, without their causes.
 
-    Dask pickles causes too, and GDAL's cannot be read back.
+    Dask pickles causes too, and GDAL's cannot be read back. Want of memory, on the device or beside
+    it, is a ``LostItemError``: it says nothing of other tiles.
     """
 
     @wraps(function)
     def sendable(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        failure: GeounetError
         try:
             return function(*args, **kwargs)
         except GeounetError as error:
             failure = type(error)(str(error))
+        except Exception as error:
+            if not _lacks_memory(error):
+                raise
+            failure = LostItemError("takes more memory than there is")
         raise failure
 
     return sendable
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """By its text, as JAX is not imported here: XLA tells all its errors by one class."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

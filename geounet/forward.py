@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
 
-from geounet.errors import ModelError
+import numpy as np
+
+from geounet.errors import ModelError, task
 from geounet.model_file import load_model
 from geounet.predict import Precision, Predictor
 
@@ -41,6 +43,19 @@ def predictor_of(forward: Forward) -> Predictor:
     """
     with _LOADING:
         return _load_predictor(forward)
+
+
+@task
+def try_window(forward: Forward, shape: tuple[int, int], dtype: str) -> None:
+    """Run the network once on a window of nothing, with all that it may be asked for.
+
+    Raises:
+        LostItemError: if the device has not enough memory for it.
+    """
+    bands = len(forward.scale)
+    nothing = np.zeros((*shape, bands), dtype), np.ones(shape, bool)
+    with DEVICE:
+        predictor_of(forward)(*nothing, confidence=True, probabilities=True)
 
 
 @lru_cache(maxsize=8)

@@ -82,6 +82,12 @@ class Tile:
         return shift(self.core, self.window)
 
     @property
+    def place(self) -> str:
+        """For messages: rows and columns of the core."""
+        rows, cols = self.core
+        return f"tile {self.name} (rows {rows.start}–{rows.stop}, columns {cols.start}–{cols.stop})"
+
+    @property
     def name(self) -> str:
         """The core's first row and column, unique in its plan: it names the tile's files."""
         return f"r{self.core[0].start:07d}c{self.core[1].start:07d}"

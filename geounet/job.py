@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -23,7 +24,8 @@ WORK = ".geounet"
 KEPT = "finished.jsonl"
 """The journal of a finished job that was asked to keep its tiles."""
 _PARTS = re.compile(
-    r"\.(mask(\.tif\.aux)?|confidence|probabilities|score|loss_date|features|alerts|zones|report)"
+    r"\.(mask(\.tif\.aux)?|confidence|probabilities|score|loss_date|features|alerts|zones|report"
+    r"|config|metrics|model|learning|predictions|confusion)"
     r"\.\w+\.part(\.\w+)?"
 )
 
@@ -45,8 +47,7 @@ class Job:
         earlier, records = self.journal.read()
         if not (resume and earlier):
             with _writing(self.out):
-                shutil.rmtree(self.store.folder, ignore_errors=True)
-                self.store.folder.mkdir(parents=True)
+                self.store.objects.begin()
             self.journal.start(fingerprint)
             return {}
         refuse_difference(self.out, earlier, fingerprint)
@@ -58,10 +59,16 @@ class Job:
         """What an unfinished run in this folder began with."""
         return self.journal.read()[0]
 
+    @property
+    def scratch_is_shared(self) -> bool:
+        """False where workers reach the tiles by an address, and may not see our folders."""
+        return "://" not in self.store.where
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """An empty folder that client and workers share, for the length of a block."""
-        folder = self.store.folder.with_name("scratch")
+        at = self.journal.path if "://" in self.store.where else Path(self.store.where)
+        folder = at.with_name("scratch")
         refuse_link(folder)
         with _writing(self.out):
             shutil.rmtree(folder, ignore_errors=True)
@@ -77,6 +84,7 @@ class Job:
             self.journal.path.replace(self.journal.path.with_name(KEPT))
         else:
             self.journal.path.unlink(missing_ok=True)
+            self.store.objects.remove()
 
 
 @contextmanager
@@ -110,9 +118,15 @@ def refuse_link(folder: Path) -> None:
 
 @contextmanager
 def open_job(
-    out: Path, names: tuple[str, ...], overwrite: bool = False, resume: bool = False
+    out: Path,
+    names: tuple[str, ...],
+    overwrite: bool = False,
+    resume: bool = False,
+    store: str | None = None,
 ) -> Iterator[Job]:
     """Hold ``out`` for one job, which will write files of these names.
+
+    Its tiles are kept there too, or under a name of its own at ``store``, a folder or an address.
 
     Raises:
         OutputError: if another job runs there, or if it holds results or an unfinished job and
@@ -120,17 +134,27 @@ def open_job(
     """
     refuse_link(out / WORK / "tiles")
     with hold(out):
-        yield from _held(out, names, overwrite, resume)
+        work = (out / WORK).resolve()
+        tiles = _place_of(out, store) if store else str(work / "tiles")
+        job = Job(out, Journal(work / "journal.jsonl"), TileStore(tiles))
+        yield from _held(job, names, overwrite, resume)
 
 
-def _held(out: Path, names: tuple[str, ...], overwrite: bool, resume: bool) -> Iterator[Job]:
-    """The job of a folder whose lock is held; a work folder without a journal goes with it."""
-    work = out / WORK
-    job = Job(out, Journal(work / "journal.jsonl"), TileStore(work / "tiles"))
+def _place_of(out: Path, store: str) -> str:
+    """Where at a store that jobs share the tiles of this one lie: no other's are ever touched."""
+    own = hashlib.sha256(f"{socket.gethostname()} {out.resolve()}".encode()).hexdigest()[:16]
+    if "://" in store:
+        return f"{store.rstrip('/')}/geounet-{own}/tiles"
+    return str(Path(store).resolve() / f"geounet-{own}" / "tiles")
+
+
+def _held(job: Job, names: tuple[str, ...], overwrite: bool, resume: bool) -> Iterator[Job]:
+    """A job whose folder is locked; a work folder without a journal goes with it."""
+    out, work = job.out, job.out / WORK
     try:
         if not overwrite:
             _refuse_what_is_there(job, names, resume)
-        _remove_parts(out)
+        remove_parts(out)
         yield job
     finally:
         # A training may have its checkpoints beside the journal.
@@ -182,7 +206,7 @@ def _refuse_what_is_there(job: Job, names: tuple[str, ...], resume: bool) -> Non
             raise OutputError(f"{job.out / name}: exists; use another folder, or --overwrite")
 
 
-def _remove_parts(out: Path) -> None:
+def remove_parts(out: Path) -> None:
     """Remove what a killed job of this folder left at temporary names: ours, and no others."""
     for path in out.iterdir():
         if not _PARTS.fullmatch(path.name):

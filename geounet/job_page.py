@@ -32,6 +32,7 @@ def job_page(report: Report, view: View, title: str) -> bytes:
         page.section("Map", viewer(view, _in_words(report, view))),
         area_section(report),
         *_dates(report),
+        *_holes(report),
         *_confidence(report),
         page.section("Time", page.fields("How long it took, and how fast", _time(report["run"]))),
         _model(report["model"]),
@@ -39,6 +40,19 @@ def job_page(report: Report, view: View, title: str) -> bytes:
         _provenance(report),
     ]
     return page.page(title, _lead(report), sections, FOOT, SCRIPT)
+
+
+def _holes(report: Report) -> list[Markup]:
+    """Tiles that could not be done: their pixels count as no data above."""
+    lost = report.get("lost_tiles", [])
+    if not lost:
+        return []
+    rows = [
+        f"Tile {tile['tile']}, rows {tile['rows'][0]}–{tile['rows'][1]}, columns "
+        f"{tile['columns'][0]}–{tile['columns'][1]}: {tile['cause']}"
+        for tile in lost
+    ]
+    return [page.section("Holes: could not be done, and have no data", page.bullets(rows))]
 
 
 def area_section(report: Report) -> Markup:

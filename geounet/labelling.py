@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import rasterio
@@ -42,7 +41,7 @@ class Work:
 @task
 def label_tiles(work: Work, tiles: tuple[Tile, ...]) -> list[TileRecord]:
     """The task: read, label and store some tiles; returns their records."""
-    store = TileStore(Path(work.store))
+    store = TileStore(work.store)
     area = shapely.from_wkb(work.aoi) if work.aoi else None
     label = _labeller(work)
     with rasterio.Env(GDAL_CACHEMAX=work.cache):

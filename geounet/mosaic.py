@@ -14,6 +14,7 @@ from geounet.aoi import read_aoi
 from geounet.errors import SettingsError
 from geounet.fit import Fit, fit, stretched
 from geounet.grid import Grid, Window, intersect
+from geounet.machine import Machine
 from geounet.map_job import Recipe, make_map
 from geounet.model_file import Model, load_model
 from geounet.mosaic_grid import around
@@ -113,9 +114,10 @@ def _plan(
     model: Model,
     settings: LandcoverSettings,
     area: shapely.Geometry | None,
+    machine: Machine | None = None,
 ) -> JobPlan:
     """The tiles that some scene touches: far scenes leave much ground between them."""
-    plan = make_plan(fits[0].scene, model.card, settings, area, 1 + settings.confidence)
+    plan = make_plan(fits[0].scene, model.card, settings, area, 1 + settings.confidence, machine)
     views = [sum(intersect(t.core, e) is not None for e in extents) for t in plan.tiles]
     tiles = tuple(tile for tile, count in zip(plan.tiles, views, strict=True) if count)
     cache = max(cache_of(fitted.scene, plan.plan) for fitted in fits)
@@ -130,8 +132,9 @@ def _plan(
 def _with_window(prepared: PreparedMosaic, earlier: Mapping[str, Any]) -> PreparedMosaic:
     """Planned with the window of an earlier run, if there was one."""
     settings = as_before(prepared.settings, earlier)
-    plan = _plan(prepared.fits, prepared.extents, prepared.model, settings, prepared.area)
-    return replace(prepared, plan=plan)
+    p = prepared
+    plan = _plan(p.fits, p.extents, p.model, settings, p.area, p.plan.machine)
+    return replace(p, plan=plan)
 
 
 def _with_stretch(prepared: PreparedMosaic) -> PreparedMosaic:
@@ -163,6 +166,7 @@ def _recipe(prepared: PreparedMosaic) -> Recipe:
         task=lambda store: partial(mosaic_tiles, _work(store, prepared)),
         write=partial(write_rasters_and_vectors, settings=settings),
         about=lambda _: about,
+        forward=_work("", prepared).forwards[0],
     )
 
 

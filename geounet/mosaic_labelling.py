@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import rasterio
@@ -43,7 +42,7 @@ class MosaicWork:
 @task
 def mosaic_tiles(work: MosaicWork, tiles: tuple[Tile, ...]) -> list[TileRecord]:
     """The task: read, label, choose and store some tiles; returns their records."""
-    store = TileStore(Path(work.store))
+    store = TileStore(work.store)
     area = shapely.from_wkb(work.aoi) if work.aoi else None
     labels = [partial(predictor_of(forward), confidence=True) for forward in work.forwards]
     with rasterio.Env(GDAL_CACHEMAX=work.cache):

@@ -15,6 +15,7 @@ from distributed import Client
 from geounet.area import HECTARE
 from geounet.card import LandClass, ModelCard
 from geounet.cog import CogStyle, Piece, write_cog
+from geounet.errors import PartialError
 from geounet.features import Features
 from geounet.grid import Grid, Tile
 from geounet.job import Job
@@ -89,6 +90,14 @@ class Results:
     nodata_pixels: int
     features: int
     legend: tuple[LandClass, ...] = ()
+
+
+class MapWithHolesError(PartialError):
+    """The map is written, and some of its tiles have no data: they could not be done."""
+
+    def __init__(self, message: str, results: Results) -> None:
+        super().__init__(message)
+        self.results = results
 
 
 def output_names(settings: SegmentSettings | LandcoverSettings) -> tuple[str, ...]:

@@ -49,13 +49,15 @@ def flood(
     """Compare water of two dates: newly flooded, receded, on both; mask, polygons, report."""
     from geounet.change_preparation import prepare_change
     from geounet.pipelines import flood as pipeline
-    from geounet.tables import print_results
+    from geounet.tables import print_results_of
 
     given = _given(settings, band, config)
     if dry_run:
         print_plan(prepare_change([before, after], model, pipeline.question(given), given))
     else:
-        print_results(pipeline.flood(before, after, Path(out), model, given, reporter_of(talk)))
+        print_results_of(
+            lambda: pipeline.flood(before, after, Path(out), model, given, reporter_of(talk))
+        )
 
 
 def deforestation(
@@ -70,7 +72,7 @@ def deforestation(
     """Compare forest of two dates or more: loss, gain; mask, polygons, alerts, report."""
     from geounet.change_preparation import prepare_change
     from geounet.pipelines import deforestation as pipeline
-    from geounet.tables import print_results
+    from geounet.tables import print_results_of
 
     *scenes, out = checked_paths(paths, "BEFORE AFTER [LATER...] OUT", least=3)
     given = _given(settings, band, config)
@@ -78,7 +80,9 @@ def deforestation(
         question = pipeline.question(scenes, given)
         print_plan(prepare_change(scenes, model, question, given))
     else:
-        print_results(pipeline.deforestation(scenes, Path(out), model, given, reporter_of(talk)))
+        print_results_of(
+            lambda: pipeline.deforestation(scenes, Path(out), model, given, reporter_of(talk))
+        )
 
 
 def landcover(
@@ -93,14 +97,16 @@ def landcover(
     """Map many scenes as one: mask, polygons, report; one class a pixel where they overlap."""
     from geounet.mosaic import prepare_mosaic
     from geounet.pipelines import landcover as pipeline
-    from geounet.tables import print_results
+    from geounet.tables import print_results_of
 
     *scenes, out = checked_paths(paths, "SCENE [SCENE...] OUT")
     given = _given(settings, band, config)
     if dry_run:
         print_plan(prepare_mosaic(scenes, model, given))
     else:
-        print_results(pipeline.landcover(scenes, Path(out), model, given, reporter_of(talk)))
+        print_results_of(
+            lambda: pipeline.landcover(scenes, Path(out), model, given, reporter_of(talk))
+        )
 
 
 def _given(settings: Settings, band: tuple[str, ...], config: str | None) -> Settings:

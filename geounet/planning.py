@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-import jax
 import numpy as np
-import psutil
 import shapely
 
 from geounet.card import ModelCard
-from geounet.engine import THREADS
+from geounet.cluster import THREADS, machine_of
 from geounet.errors import SettingsError
 from geounet.grid import Grid, Plan, Tile, round_up
+from geounet.machine import Machine
 from geounet.predict import SYMMETRIES
 from geounet.raster import Raster
 from geounet.scene import Scene
@@ -40,6 +38,7 @@ class JobPlan:
     disk: int
     computed_share: float
     cache: int
+    machine: Machine
     notes: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, str]:
@@ -62,12 +61,15 @@ def make_plan(
     settings: ComputeSettings,
     area: shapely.Geometry | None,
     layers: int = 1,
+    machine: Machine | None = None,
 ) -> JobPlan:
     """The plan of a job that writes ``layers`` bands of rasters.
 
-    Its window is the one asked for, or the one that suits the device and the memory.
+    Its window is the one asked for, or the one that suits the device and the memory of the
+    machine, which is asked for where it is not given.
     """
-    plan = cut(scene.grid.shape, card, settings)
+    machine = machine or machine_of(settings)
+    plan = cut(scene.grid.shape, card, settings, machine=machine)
     tiles = tuple(t for t in plan.tiles if area is None or _touches(scene.grid[t.core], area))
     rows, cols = plan.shape
     height, width = plan.window_shape
@@ -81,12 +83,17 @@ def make_plan(
         disk=int(rows * cols * layers * 3.4),
         computed_share=views * len(tiles) * height * width / (rows * cols),
         cache=cache_of(scene, plan),
+        machine=machine,
         notes=_layout_notes(scene, decoded),
     )
 
 
 def cut(
-    shape: tuple[int, int], card: ModelCard, settings: ComputeSettings, margin: int = 0
+    shape: tuple[int, int],
+    card: ModelCard,
+    settings: ComputeSettings,
+    margin: int = 0,
+    machine: Machine | None = None,
 ) -> Plan:
     """A scene cut for a model, into windows as asked for or as suits the device and the memory.
 
@@ -95,6 +102,7 @@ def cut(
         card: its reach and its network set the halo and the stride.
         settings: the window, if one is asked for.
         margin: pixels around each core where labels must be exact too.
+        machine: that computes; asked for where it matters and is not given.
 
     Raises:
         SettingsError: if the window asked for leaves the stride grid, or no core.
@@ -102,7 +110,9 @@ def cut(
     stride = card.architecture.stride
     # A core with its margin lies inside one rounded up to the stride, and rule 1 holds for that.
     halo = round_up(card.reach, stride) + round_up(margin, stride)
-    window = settings.window or _default_window(card, halo, settings)
+    window = settings.window or _default_window(
+        card, halo, settings, machine or machine_of(settings)
+    )
     try:
         return Plan(shape, window, halo, stride)
     except ValueError as error:
@@ -143,18 +153,9 @@ def _layout_notes(scene: Scene, decoded: int) -> tuple[str, ...]:
     )
 
 
-def device_name() -> str:
-    """The kind of device that computes, and how many cores a CPU gives: bytes depend on both."""
-    device = jax.devices()[0]
-    if device.platform == "cpu":
-        return f"cpu with {_cores()} cores"
-    return f"{device.platform} {device.device_kind}"
-
-
-def _default_window(card: ModelCard, halo: int, settings: ComputeSettings) -> int:
-    on_cpu = jax.devices()[0].platform == "cpu"
-    window = CPU_WINDOW if on_cpu else GPU_WINDOW
-    limit = _available_bytes() * 0.6 / max(1, settings.workers) if on_cpu else float("inf")
+def _default_window(card: ModelCard, halo: int, settings: ComputeSettings, machine: Machine) -> int:
+    window = CPU_WINDOW if machine.is_cpu else GPU_WINDOW
+    limit = machine.memory * 0.6 / max(1, settings.workers) if machine.is_cpu else float("inf")
     smallest = max(SMALLEST_WINDOW, round_up(2 * halo + 1, card.architecture.stride))
     # Of a window four halos wide a quarter is kept.
     window = max(window, 4 * halo)
@@ -168,21 +169,6 @@ def _process_bytes(card: ModelCard, pixels: int, tta: bool) -> int:
     # The sum over the views, one view's, and what comes of the two.
     per_pixel += 3 * 4 * len(card.classes) * tta
     return int(PROCESS_BYTES + pixels * per_pixel)
-
-
-def _available_bytes() -> int:
-    free = psutil.virtual_memory().available
-    try:
-        # A container may have less than its machine.
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):
-        return free
-    return min(free, max(0, limit - used))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _touches(grid: Grid, area: shapely.Geometry) -> bool:

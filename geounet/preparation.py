@@ -15,8 +15,9 @@ from geounet.aoi import read_aoi
 from geounet.fit import Fit, fit
 from geounet.forward import Forward
 from geounet.grid import Grid
+from geounet.machine import Machine
 from geounet.model_file import Model, load_model
-from geounet.planning import JobPlan, device_name, make_plan
+from geounet.planning import JobPlan, make_plan
 from geounet.scene import open_scene
 from geounet.settings import ComputeSettings, JobSettings, SegmentSettings
 from geounet.vector_settings import VectorSettings
@@ -112,7 +113,7 @@ def identity_of(
         "halo": plan.plan.halo,
         "precision": settings.precision,
         "tta": settings.tta,
-        "device": device_name(),
+        "device": plan.machine.device,
         "aoi": hashlib.sha256(outline).hexdigest() if outline else "",
         "zones": _digest(zones) if zones else "",
         "polygons": settings.model_dump(mode="json", include=_POLYGONS),
@@ -148,7 +149,8 @@ def refuse_targets(settings: JobSettings, grid: Grid) -> None:
 def with_window_of(prepared: Prepared, earlier: Mapping[str, Any]) -> Prepared:
     """Planned with the window of an earlier run, if there was one."""
     settings = as_before(prepared.settings, earlier)
-    return replace(prepared, plan=_plan(prepared.fit, prepared.model, settings, prepared.area))
+    p = prepared
+    return replace(p, plan=_plan(p.fit, p.model, settings, p.area, p.plan.machine))
 
 
 def as_before(settings: Settings, earlier: Mapping[str, Any]) -> Settings:
@@ -159,7 +161,11 @@ def as_before(settings: Settings, earlier: Mapping[str, Any]) -> Settings:
 
 
 def _plan(
-    fitted: Fit, model: Model, settings: SegmentSettings, area: shapely.Geometry | None
+    fitted: Fit,
+    model: Model,
+    settings: SegmentSettings,
+    area: shapely.Geometry | None,
+    machine: Machine | None = None,
 ) -> JobPlan:
     layers = 1 + settings.confidence + len(model.card.classes) * settings.probabilities
-    return make_plan(fitted.scene, model.card, settings, area, layers)
+    return make_plan(fitted.scene, model.card, settings, area, layers, machine)

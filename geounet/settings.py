@@ -37,10 +37,25 @@ class ComputeSettings(Frozen):
         Field(pattern=r"^((tcp|tls)://)?[^\s/]+:\d+$", description="of Dask: tcp://HOST:PORT"),
     ] = None
 
+    insecure: Annotated[
+        bool, Field(description="use a scheduler on another machine without TLS")
+    ] = False
+    tls_ca: Annotated[
+        str | None, Field(description="PEM file: who signed the scheduler's certificate")
+    ] = None
+    tls_cert: Annotated[str | None, Field(description="PEM file: our certificate")] = None
+    tls_key: Annotated[str | None, Field(description="PEM file: its key")] = None
+    tile_timeout: Annotated[
+        float,
+        Field(gt=0, le=1e6, description="seconds after which a tile's process is started anew"),
+    ] = 3600.0
+
     @model_validator(mode="after")
     def _one_place_to_compute(self) -> ComputeSettings:
         if self.workers and self.scheduler:
             raise ValueError("choose one: --workers starts processes, --scheduler uses a cluster")
+        if len({bool(f) for f in (self.tls_ca, self.tls_cert, self.tls_key)}) > 1:
+            raise ValueError("give --tls-ca, --tls-cert and --tls-key together")
         return self
 
 
@@ -57,7 +72,14 @@ class JobSettings(SceneOptions, VectorSettings, ComputeSettings):
         str | None, Field(description="vector file; only what lies inside is mapped")
     ] = None
     strict: Annotated[bool, Field(description="refuse where a note would warn")] = False
+    keep_going: Annotated[
+        bool, Field(description="where a tile cannot be read leave no data, and map the rest")
+    ] = False
     resume: Annotated[bool, Field(description="go on with an interrupted job")] = False
+    store: Annotated[
+        str | None,
+        Field(description="where workers keep tiles: a folder that all see, or s3://BUCKET/NAME"),
+    ] = None
     keep_work: Annotated[bool, Field(description="keep the tile store of a finished job")] = False
 
     @model_validator(mode="after")
@@ -79,6 +101,9 @@ class SegmentSettings(JobSettings):
 
     confidence: Annotated[bool, Field(description="also write confidence.tif")] = False
     probabilities: Annotated[bool, Field(description="also write probabilities.tif")] = False
+    fail_fast: Annotated[
+        bool, Field(description="of several scenes, stop at the first that fails")
+    ] = False
 
 
 class LandcoverSettings(JobSettings):

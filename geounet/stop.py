@@ -24,6 +24,10 @@ class StopRequest:
     def __call__(self) -> bool:
         return bool(self.exit_code)
 
+    def ask(self) -> None:
+        """Stop as if the system had asked, because something else failed."""
+        self.exit_code = self.exit_code or EXIT_CODES[signal.SIGTERM]
+
 
 @dataclass(frozen=True)
 class Talk:

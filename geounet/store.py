@@ -27,6 +27,8 @@ from safetensors.numpy import load, save
 
 from geounet.atomic import free_at, sync, write_bytes
 from geounet.errors import OutputError
+from geounet.locations import shown
+from geounet.objects import objects_at
 
 Layers = dict[str, np.ndarray]
 HIDDEN = "hidden"
@@ -56,17 +58,18 @@ class TileRecord:
 
 
 class TileStore:
-    """Tile objects in a folder that client and workers share."""
+    """Tile objects at a place that client and workers share: a folder, or an address."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, where: str | Path) -> None:
+        self.where = str(where)
+        self.objects = objects_at(self.where)
 
     def put(self, tile: str, layers: Layers) -> str:
         """Write an object once; returns the SHA-256 that names it."""
         # Sorted names and a fixed level: the same layers give the same bytes.
         data = zlib.compress(save(dict(sorted(layers.items()))), level=1)
         digest = hashlib.sha256(data).hexdigest()
-        write_bytes(self._path(tile, digest), data)
+        self.objects.put(_name(tile, digest), data)
         return digest
 
     def get(self, record: TileRecord) -> Layers:
@@ -75,30 +78,31 @@ class TileStore:
         Raises:
             OutputError: if the object is missing or its hash differs.
         """
-        path = self._path(record.tile, record.sha256)
+        name = f"{shown(self.where)}/{_name(record.tile, record.sha256)}"
         try:
-            data = path.read_bytes()
+            data = self.objects.get(_name(record.tile, record.sha256))
         except OSError as error:
-            raise OutputError(f"{path}: tile {record.tile} is gone; run with --resume") from error
+            raise OutputError(f"{name}: tile {record.tile} is gone; run with --resume") from error
         if hashlib.sha256(data).hexdigest() != record.sha256:
-            raise OutputError(f"{path}: tile {record.tile} was damaged; run with --resume")
+            raise OutputError(f"{name}: tile {record.tile} was damaged; run with --resume")
         try:
             return load(zlib.decompress(data))
         except (zlib.error, SafetensorError) as error:
-            raise OutputError(f"{path}: not a tile object ({error})") from error
+            raise OutputError(f"{name}: not a tile object ({error})") from error
 
     def holds(self, record: TileRecord) -> bool:
         """True if a committed tile can be used as it lies."""
         if record.is_empty:
             return True
         try:
-            data = self._path(record.tile, record.sha256).read_bytes()
+            data = self.objects.get(_name(record.tile, record.sha256))
         except OSError:
             return False
         return hashlib.sha256(data).hexdigest() == record.sha256
 
-    def _path(self, tile: str, digest: str) -> Path:
-        return self.folder / f"{tile}-{digest[:16]}.tile"
+
+def _name(tile: str, digest: str) -> str:
+    return f"{tile}-{digest[:16]}.tile"
 
 
 class Journal:
@@ -111,18 +115,19 @@ class Journal:
         """Begin anew with this fingerprint."""
         write_bytes(self.path, _line({"fingerprint": fingerprint}))
 
-    def append(self, record: TileRecord) -> None:
-        """Commit a tile: when this returns, the line is on the disk."""
-        line = _line(asdict(record))
+    def append(self, *records: TileRecord) -> None:
+        """Commit tiles: when this returns, their lines are on the disk."""
+        lines = b"".join(_line(asdict(record)) for record in records)
         try:
             with self.path.open("ab", buffering=0) as file:
-                if file.write(line) != len(line):
+                if file.write(lines) != len(lines):
                     raise OSError("short write")
                 os.fsync(file.fileno())
         except OSError as error:
+            names = ", ".join(record.tile for record in records)
             raise OutputError(
-                f"{self.path}: tile {record.tile} could not be journalled ({error}; {free_at(self.path)}); "
-                "free space, then run with --resume"
+                f"{self.path}: tile {names} could not be journalled "
+                f"({error}; {free_at(self.path)}); free space, then run with --resume"
             ) from error
 
     def read(self) -> tuple[dict[str, Any] | None, dict[str, TileRecord]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from rich.console import Console
@@ -10,7 +11,17 @@ from rich.text import Text
 
 from geounet.assess.accuracy_file import PIXEL_COUNT, adjusted_areas
 from geounet.learn.evaluation_report import Evaluation
-from geounet.outputs import Results
+from geounet.outputs import MapWithHolesError, Results
+
+
+def print_results_of(job: Callable[[], Results]) -> None:
+    """Do a job and print its results, also those of a map with holes."""
+    try:
+        results = job()
+    except MapWithHolesError as error:
+        print_results(error.results)
+        raise
+    print_results(results)
 
 
 def print_results(results: Results) -> None:

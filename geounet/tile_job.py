@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from distributed import Client
 
-from geounet.engine import run
+from geounet.engine import Trouble, run
 from geounet.grid import Tile, shape_of
 from geounet.job import Job
 from geounet.outputs import Results, finished_job
+from geounet.settings import JobSettings
 from geounet.stop import Talk
 from geounet.store import TileRecord
 
@@ -23,13 +24,25 @@ class TileWork:
 
     Attributes:
         what: as progress calls it.
+        subject: as messages call what the tiles are of.
         task: does some tiles and returns their records; it is pickled.
         tiles: all of the job, done or not.
+        settings: how long a tile may take, and whether one that cannot be read ends all.
     """
 
     what: str
+    subject: str
     task: Callable[[tuple[Tile, ...]], list[TileRecord]]
     tiles: Sequence[Tile]
+    settings: JobSettings
+
+
+@dataclass(frozen=True)
+class Done:
+    """Every tile's record, and why some could not be done: theirs say that they are empty."""
+
+    records: Mapping[str, TileRecord]
+    lost: Mapping[str, str]
 
 
 def earlier_run(job: Job, resume: bool) -> tuple[Mapping[str, Any], Results | None]:
@@ -46,10 +59,9 @@ def do_tiles(
     job: Job,
     work: TileWork,
     identity: Mapping[str, Any],
-    resume: bool,
     talk: Talk,
-) -> dict[str, TileRecord]:
-    """Do what is not done yet; returns the record of every tile.
+) -> Done:
+    """Do what is not done yet.
 
     Raises:
         InterruptedJobError: if a stop was asked for; what is done is kept.
@@ -58,33 +70,50 @@ def do_tiles(
     tiles = work.tiles
     by_name = {tile.name: tile for tile in tiles}
     # The journal begins when there is somebody to work: a refusal leaves nothing behind.
-    found = job.begin(identity, resume)
+    found = job.begin(identity, work.settings.resume)
     records = {name: record for name, record in found.items() if name in by_name}
-    _run(client, job, work, records, talk)
-    if talk.stop() or len(records) < len(tiles):
+    lost = _run(client, job, work, records, talk)
+    if talk.stop() or len(records) + len(lost) < len(tiles):
         raise talk.interrupted(f"with {len(records)} of {len(tiles)} tiles done")
-    return records
+    # They are not journalled: a resume tries them again.
+    return Done(records | {name: TileRecord(name) for name in lost}, lost)
 
 
 def _run(
-    client: Client, job: Job, work: TileWork, records: dict[str, TileRecord], talk: Talk
-) -> None:
-    """Do the tiles that ``records`` lacks, and add theirs."""
+    client: Client,
+    job: Job,
+    work: TileWork,
+    records: MutableMapping[str, TileRecord],
+    talk: Talk,
+) -> dict[str, str]:
+    """Do the tiles that ``records`` lacks, and add theirs; returns why some could not be done."""
     reporter, tiles = talk.reporter, work.tiles
     by_name = {tile.name: tile for tile in tiles}
+    lost: dict[str, str] = {}
     waiting = [tile for tile in tiles if tile.name not in records]
     done = sum(_pixels(tile) for tile in tiles if tile.name in records)
     reporter.start(work.what, sum(map(_pixels, tiles)), done)
 
-    def commit(record: TileRecord) -> None:
-        job.journal.append(record)
-        records[record.tile] = record
-        reporter.advance(_pixels(by_name[record.tile]))
+    def commit(found: Sequence[TileRecord]) -> None:
+        job.journal.append(*found)
+        for record in found:
+            records[record.tile] = record
+            reporter.advance(_pixels(by_name[record.tile]))
 
+    def name(tile: Tile) -> str:
+        return f"{work.subject}: {tile.place}"
+
+    def lose(tile: Tile, cause: str) -> None:
+        lost[tile.name] = cause
+        reporter.note(f"{name(tile)}: left without data: {cause}")
+
+    settings = work.settings
+    trouble = Trouble(settings.tile_timeout, settings.keep_going, name, lose)
     try:
-        run(client, work.task, waiting, commit, talk.stop)
+        run(client, work.task, waiting, commit, talk.stop, trouble)
     finally:
         reporter.finish()
+    return lost
 
 
 def timings(records: Mapping[str, TileRecord], started: float, labelled: float) -> dict[str, float]:

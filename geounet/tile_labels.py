@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32, UInt8
@@ -25,7 +24,7 @@ class TileLayer:
     """One layer of the tiles, as uint8: NODATA where no tile has a pixel.
 
     Args:
-        store: folder of the tile objects.
+        store: folder or address of the tile objects.
         layer: ``mask`` or ``confidence``.
         pieces: core, name and SHA-256 of each tile that has pixels.
     """
@@ -63,10 +62,10 @@ def layer_of(
     """A layer of the tiles that have pixels."""
     found = ((tile, records[tile.name]) for tile in tiles)
     pieces = tuple((t.core, t.name, r.sha256) for t, r in found if not r.is_empty)
-    return TileLayer(str(store.folder.resolve()), layer, pieces)
+    return TileLayer(store.where, layer, pieces)
 
 
 @lru_cache(maxsize=_KEPT)
 def _layers(store: str, name: str, digest: str) -> dict[str, ndarray]:
-    layers = TileStore(Path(store)).get(TileRecord(name, digest))
+    layers = TileStore(store).get(TileRecord(name, digest))
     return {layer: layers[layer] for layer in ("mask", "confidence")}

@@ -102,10 +102,11 @@ class _Crew:
         reporter = self.talk.reporter
         records: dict[int, CellRecord] = {}
 
-        def commit(record: CellRecord) -> None:
-            records[record.number] = record
-            rows, cols = shape_of(lattice.window(record.number))
-            reporter.advance(rows * cols)
+        def commit(done: Sequence[CellRecord]) -> None:
+            for record in done:
+                records[record.number] = record
+                rows, cols = shape_of(lattice.window(record.number))
+                reporter.advance(rows * cols)
 
         reporter.start(what, lattice.shape[0] * lattice.shape[1], 0)
         try:

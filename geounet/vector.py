@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from threading import Lock
 from urllib.parse import quote
 
 import numpy as np
@@ -194,12 +195,24 @@ def _totals(new: Path, path: Path) -> tuple[int, int]:
         return pyogrio.read_info(new, force_feature_count=True)["features"], 0
     name = layer_name(path)
     _, _, _, fields = raw.read(new, layer=name, columns=["n_px"], read_geometry=False)
+    # A .dbf whose end is missing is left out, and its fields with it.
     return (len(fields[0]), int(fields[0].sum())) if fields else (0, 0)
+
+
+_SAME_BYTES = Lock()
 
 
 @contextmanager
 def same_bytes() -> Iterator[None]:
-    """GDAL's options for the length of a block, under which the same data give the same file."""
+    """GDAL's options for the length of a block, under which the same data give the same file.
+
+    They are those of the process, so that one thread at a time may be in such a block.
+    """
+    with _SAME_BYTES:
+        yield from _with_options()
+
+
+def _with_options() -> Iterator[None]:
     before = {name: pyogrio.get_gdal_config_option(name) for name in _GDAL}
     pyogrio.set_gdal_config_options(_GDAL)
     try:

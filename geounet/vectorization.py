@@ -8,7 +8,7 @@ from pathlib import Path
 
 from geounet.area import PixelArea
 from geounet.class_raster import ClassRaster
-from geounet.engine import cluster
+from geounet.cluster import cluster
 from geounet.errors import InputError, OutputError, SettingsError
 from geounet.features import Features
 from geounet.grid import Grid

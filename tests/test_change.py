@@ -103,7 +103,7 @@ def test_resume_refuses_another_model_threshold_or_date(pair, two, tmp_path):
     with pytest.raises(GeounetError):
         flood(*pair, tmp_path / "out", two, flooding(), StopsAfter(2, signal.SIGINT))
     go_on = {"resume": True}
-    other = model_of_two(tmp_path / "other.safetensors", seed=5)
+    other = model_of_two(tmp_path / "other.safetensors", seed=6)
     with pytest.raises(SettingsError, match="cannot resume, model was"):
         flood(*pair, tmp_path / "out", other, flooding(**go_on))
     with pytest.raises(SettingsError, match="cannot resume, rule was"):

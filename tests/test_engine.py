@@ -5,13 +5,15 @@ from __future__ import annotations
 import psutil
 import pytest
 
-from geounet.engine import cluster, run
+from geounet.cluster import cluster
+from geounet.engine import run
 from geounet.errors import GeounetError
+from geounet.settings import ComputeSettings
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_nothing_listens_beyond_loopback(workers):
-    with cluster(workers):
+    with cluster(ComputeSettings(workers=workers)):
         here = psutil.Process()
         processes = [here, *here.children(recursive=True)]
         sockets = [c for p in processes for c in p.net_connections("inet") if c.status == "LISTEN"]
@@ -25,7 +27,7 @@ def test_two_jobs_run_beside_each_other():
 
 
 def test_a_scheduler_that_does_not_answer_is_named():
-    silent = cluster(scheduler="tcp://127.0.0.1:9")
+    silent = cluster(ComputeSettings(scheduler="tcp://127.0.0.1:9"))
     with pytest.raises(GeounetError, match=r"tcp://127\.0\.0\.1:9: no Dask scheduler answers"):
         silent.__enter__()
 

@@ -17,7 +17,7 @@ from distributed import Future
 from jaxtyping import Float64, Int64, UInt8
 
 from geounet.card import NODATA
-from geounet.engine import cluster
+from geounet.cluster import cluster
 from geounet.errors import task
 from geounet.grid import Window, shape_of, shift
 from geounet.indices import Pairs, normalised_differences
@@ -25,6 +25,7 @@ from geounet.learn.block_index import BlockIndex, Cells
 from geounet.learn.ground import Ground
 from geounet.learn.labelled import Image, LabelledScene
 from geounet.learn.slabs import slabs_of
+from geounet.settings import ComputeSettings
 
 PIXELS_PER_TASK = 2**20
 """Small scenes share a task: the scheduler takes about 0.004 s for each."""
@@ -118,7 +119,7 @@ def _in_order(
         yield from count_parts(tasks[0], counted)
         return
     waiting = deque(tasks)
-    with cluster(workers) as client:
+    with cluster(ComputeSettings(workers=workers)) as client:
         threads = client.nthreads()
         limit = sum(threads.values()) + len(threads)
         coming: deque[Future] = deque()

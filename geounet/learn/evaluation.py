@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from geounet.engine import cluster, run
+from geounet.cluster import cluster
+from geounet.engine import Trouble, run
 from geounet.errors import InputError, InterruptedJobError, ModelError, OutputError, SettingsError
 from geounet.fit import Fit, fit, stretched
 from geounet.grid import Plan, Tile, Window, intersect, shape_of
@@ -210,6 +211,10 @@ class _Sums:
         self.values.update(scored.values)
 
 
+def _name(item: Item) -> str:
+    return f"{item.subject.labelled.name}: {item.tile.place}"
+
+
 def _count(
     subjects: Sequence[Subject], model: Model, options: EvaluateSettings, reporter: Reporter
 ) -> _Sums:
@@ -221,13 +226,15 @@ def _count(
     items = list(_items(subjects, plans))
     reporter.start("evaluating", sum(_pixels(item.tile) for item in items), 0)
 
-    def commit(scored: Scored) -> None:
-        sums.take(scored)
-        reporter.advance(_pixels(scored.item.tile))
+    def commit(done: Sequence[Scored]) -> None:
+        for scored in done:
+            sums.take(scored)
+            reporter.advance(_pixels(scored.item.tile))
 
     try:
-        with stop_on_signals() as stop, cluster(options.workers, options.scheduler) as client:
-            run(client, partial(score_tiles, scoring), items, commit, stop)
+        with stop_on_signals() as stop, cluster(options) as client:
+            trouble = Trouble(options.tile_timeout, name=_name)
+            run(client, partial(score_tiles, scoring), items, commit, stop, trouble)
         if stop():
             raise InterruptedJobError(
                 "the evaluation was stopped, and nothing is written: run it again",

@@ -14,7 +14,7 @@ import numpy as np
 from geounet.grid import Window
 from geounet.learn.chip_source import ChipSource
 from geounet.learn.train_settings import TrainSettings
-from geounet.planning import device_name
+from geounet.machine import device_name
 from geounet.versions import versions
 
 WITHOUT_EFFECT: Any = {
