@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -142,6 +142,9 @@ def _outcome(
     try:
         if isinstance(begun, GeounetError):
             raise begun
+        while not begun.done():
+            # Now and then, as Python hears of a signal only while its main thread runs.
+            wait([begun], timeout=0.2)
         yield scene, begun.result()
     except InterruptedJobError:
         raise
