@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -70,23 +71,26 @@ class Transfer:
         return with_deadline(attempt, self.access.deadline)
 
     def _attempt(self, start: int, stop: int, left: float) -> tuple[bytes, Version]:
-        wanted = stop - start
+        wanted, remembered = stop - start, bool(self._led_to)
         seconds = min(left, STALL + wanted / SLOWEST)
         try:
             answer = self._ask({"Range": f"bytes={start}-{stop - 1}"}, wanted, seconds)
             return _checked(self.file, answer, start, stop)
-        except TransferError:
+        except TransferError as error:
             self._led_to = ""
+            # Where a redirect led may be signed for minutes: it is asked for once more.
+            error.again |= remembered
             raise
 
     def _ask(self, headers: dict[str, str], most: int, seconds: float) -> Answer:
         request = _request(self.file, headers, self.access.allow_private)
         plain = headers | {"Accept-Encoding": "identity", "User-Agent": "geounet"}
-        url = self._led_to or request.url
+        url, end = self._led_to or request.url, time.monotonic() + seconds
         for _ in range(REDIRECTS + 1):
             secret = request.secret if _place(url) == _place(request.url) else {}
             private = request.allow_private
-            answer = get(url, plain | secret, max(most, 4096), seconds, allow_private=private)
+            left = max(0.01, end - time.monotonic())
+            answer = get(url, plain | secret, max(most, 4096), left, allow_private=private)
             led_to = answer.headers.get("Location")
             if answer.status not in REDIRECTING or not led_to or self.file.startswith("s3://"):
                 return answer

@@ -93,6 +93,7 @@ class Handler(BaseHTTPRequestHandler):
             "garbage": lambda: self._part(bytes(b ^ 0x5A for b in content)),
             "norange": lambda: self._send(200, content, {}),
             "redirect": lambda: self._error(302, {"Location": f"/ok/{name}?sig=CANARY-SECRET"}),
+            "expiring": lambda: self._expiring(name),
             "loop": lambda: self._error(302, {"Location": f"/loop/{name}"}),
             "other": lambda: self._part(content, shift=7),
             "truncate": lambda: self._part(content[: int(len(content) * 0.6)]),
@@ -101,6 +102,11 @@ class Handler(BaseHTTPRequestHandler):
             "ok": lambda: self._part(content),
         }
         plain[kind]()
+
+    def _expiring(self, name):
+        """A redirect to a place that answers once."""
+        self.server.seen["1-403"] = 0
+        self._error(302, {"Location": f"/1-403/{name}"})
 
     def _hang_up(self):
         self.close_connection = True

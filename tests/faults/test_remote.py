@@ -6,8 +6,9 @@ The server breaks for real; see fault_server.py for what each mode does.
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Timer
+from threading import Thread, Timer
 
 import numpy as np
 import pytest
@@ -23,11 +24,12 @@ from geounet.transfer import redirected
 from geounet.transfer_error import TransferError
 from tests.faults.certificates import make_certificate
 from tests.faults.fault_server import FaultServer
+from tests.faults.proxy import Proxy
 from tests.jobs import smooth
 from tests.made_scenes import UTM33, north_up, write
 
 DEADLINE = 1.2
-HEALING = ("ok", "503-1", "2-half503", "429-1", "halfdrop", "2-halfcut", "redirect")
+HEALING = ("ok", "503-1", "2-half503", "429-1", "halfdrop", "2-halfcut", "redirect", "expiring")
 BROKEN = {
     "503": r"the server is overloaded or broken \(503\); given up after \d tries in \d s; run the",
     "429long": r"\(429\), and asks for a pause of 900 s; given up after 1 try",
@@ -314,3 +316,34 @@ def test_a_local_file_is_tried_once_more_and_a_bug_never(tmp_path):
     with pytest.raises(KeyError):
         repeated(bug, (0.0,), (OSError,))
     assert len(calls) == 1
+
+
+def test_many_threads_read_what_one_does(server):
+    address = server.address("halfdrop", "deflate.tif")
+    forget(address)
+    scene = open_scene(address, SceneOptions(allow_private=True))
+    whole = read(server.folder / "deflate.tif").bands
+    places = [(slice(r, r + 90), slice(c, c + 90)) for r in (0, 70, 210) for c in range(0, 330, 30)]
+    with ThreadPoolExecutor(8) as pool:
+        for place, found in zip(places, pool.map(scene.read, places), strict=True):
+            np.testing.assert_array_equal(found.bands, whole[place])
+
+
+def test_a_proxy_of_the_environment_is_used(server, tmp_path, monkeypatch):
+    tls = make_certificate(tmp_path / "own.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.pem"))
+    monkeypatch.setenv("no_proxy", "")
+    trusted.cache_clear()
+    with Proxy() as proxy, FaultServer(server.folder, tls).running() as encrypted:
+        thread = Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        monkeypatch.setenv("https_proxy", f"http://me:w%20rd@127.0.0.1:{proxy.server_port}")
+        ours = read(encrypted.address("ok", "none.tif"), allow_private=True)
+        with pytest.raises(InputError, match=ALLOWED):
+            read(f"https://127.1:{encrypted.server_port}/ok/none.tif")
+        close_idle()
+        proxy.shutdown()
+        thread.join()
+    trusted.cache_clear()
+    np.testing.assert_array_equal(ours.bands, read(server.folder / "none.tif").bands)
+    assert set(proxy.asked) == {(f"127.0.0.1:{encrypted.server_port}", "Basic bWU6dyByZA==")}
