@@ -6,8 +6,10 @@ module loads cyclopts and nothing else.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
+from pathlib import Path
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -69,7 +71,19 @@ app = _make_app()
 
 def main() -> None:
     """Run the command; end with the exit code that design and README promise."""
+    _pass_over_empty_places()
     sys.exit(run(sys.argv[1:]))
+
+
+def _pass_over_empty_places() -> None:
+    """Where PROJ is sent to a folder without its database, CRSs lose their numbers silently."""
+    for name in ("PROJ_DATA", "PROJ_LIB"):
+        places = os.environ.get(name, "").split(os.pathsep)
+        if any(places) and not any(Path(place, "proj.db").is_file() for place in places):
+            print(
+                f"note: {name} is {places[0]}, which has no proj.db; passed over", file=sys.stderr
+            )
+            del os.environ[name]
 
 
 def run(tokens: list[str]) -> int:

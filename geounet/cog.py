@@ -208,7 +208,8 @@ def _verify(
                 rows, cols = window
                 raise OutputError(
                     f"{path}: rows {rows.start} to {rows.stop}, columns {cols.start} to "
-                    f"{cols.stop} differ after writing ({free_at(new)}); check the disk and try again"
+                    f"{cols.stop} differ after writing ({free_at(new)}); "
+                    "check the disk and try again"
                 )
 
 

@@ -98,11 +98,23 @@ def read_header(
             that one pixel costs hundreds of megabytes.
     """
     driver = _driver(file, allow_vrt, patches)
-    with open_with_version(file, driver, access) as (data, version):
+    with open_with_version(file, driver, access) as (data, version), _beside(file):
         _check_layout(file, data)
         grid = _patch_grid(data, assume_crs) if patches else None
         grid = grid or _grid(file, data, assume_crs)
         return replace(_describe(file, driver, data, grid), access=access, version=version)
+
+
+@contextmanager
+def _beside(file: str) -> Iterator[None]:
+    """Tell of masks and overviews beside a file: GDAL opens them when their parent is asked."""
+    try:
+        yield
+    except GDAL_ERRORS as error:
+        raise InputError(
+            f"{shown(file)}: what lies beside it cannot be read: {cause_of(error)}; remove that "
+            "file, or copy it again"
+        ) from error
 
 
 def _describe(file: str, driver: str, data: DatasetReader, grid: Grid) -> Raster:

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from geounet.card import NODATA, ModelCard, Stretch
 from geounet.errors import OutputError, SettingsError
-from geounet.job import WORK, hold, refuse_difference, refuse_link
+from geounet.job import WORK, hold, refuse_difference, refuse_link, remove_parts
 from geounet.learn import metrics
 from geounet.learn.calibration import fit_temperature
 from geounet.learn.chip_source import Chip, ChipSource
@@ -52,6 +52,8 @@ from geounet.unet import UNet, reach
 MODEL = "model.safetensors"
 TRAINING = "training"
 """Of checkpoints, in the work folder."""
+ENDED = "ended"
+"""Of those of a finished training, which are being removed."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +157,20 @@ def _folder(out: Path, overwrite: bool, resume: bool) -> Iterator[bool]:
                 _refuse_what_is_there(out, checkpoints)
             elif not checkpoints.exists() and not (out / MODEL).exists():
                 _refuse_foreign(out)
+            remove_parts(out)
             yield resume and (out / MODEL).exists() and not checkpoints.exists()
-            shutil.rmtree(checkpoints, ignore_errors=True)
+            _forget(checkpoints)
         finally:
-            if {path.name for path in work.iterdir()} <= {"lock"}:
+            if {path.name for path in work.iterdir()} <= {"lock", ENDED}:
                 shutil.rmtree(work, ignore_errors=True)
+
+
+def _forget(checkpoints: Path) -> None:
+    """They go at one stroke: with half of them a finished training would seem to have lost all."""
+    ended = checkpoints.with_name(ENDED)
+    shutil.rmtree(ended, ignore_errors=True)
+    if checkpoints.exists():
+        checkpoints.rename(ended)
 
 
 def _remove(out: Path, checkpoints: Path) -> None:

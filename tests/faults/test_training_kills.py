@@ -7,12 +7,12 @@ import re
 
 import pytest
 
-from tests.faults.killed_jobs import drawn, whole
+from tests.faults.killed_jobs import drawn, hidden, whole
 from tests.test_train import make_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-CHECKPOINTS = 10
-"""Two epochs of four batches: after every batch, between the epochs, and at the end."""
+CHECKPOINTS = 6
+"""Two epochs of two batches: after every batch, between the epochs, and at the end."""
 ANY = r"(open|os)\b.* {out}/.*"
 SAVING = r"(open|os)\b.* {out}/\.geounet/training/last/.*"
 TIMES = ("seconds", "samples_per_second", "waited", "validation_seconds")
@@ -26,14 +26,14 @@ def outputs(out):
         {key: value for key, value in record.items() if key not in TIMES} for record in records
     ]
     found["report.html"] = len(re.findall(b"</html>", found["report.html"]))
-    return {name: value for name, value in found.items() if not name.endswith(".png")}
+    return {name: name.endswith(".png") or value for name, value in found.items()}
 
 
 @pytest.fixture(scope="module")
 def job(zygote, tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
-    config = make_set(folder / "set", epochs=2, batch=8, checkpoint_minutes=0)
-    tokens = ["train", str(config), "{out}", "--quiet"]
+    config = make_set(folder / "set", epochs=2, batch=16, checkpoint_minutes=0, augment={})
+    tokens = ["train", str(config), "{out}"]
     return whole(zygote, tokens, folder, outputs)
 
 
@@ -49,18 +49,18 @@ def test_killed_before_the_seal_of_each_checkpoint(number, job, tmp_path):
 def test_killed_while_a_checkpoint_is_written(job, tmp_path):
     """E7: before one of some 45 file operations of orbax and of ours, of whichever checkpoint."""
     count = job.count(SAVING, tmp_path)
-    for k, share in enumerate(drawn(9, 10, 0.0, 1.0)):
+    for k, share in enumerate(drawn(9, 5, 0.0, 1.0)):
         number = 1 + int(share * count)
         assert job.killed_before(tmp_path / f"{k}", number, SAVING)
         job.assert_sound_and_resumes(tmp_path / f"{k}", number)
 
 
 def test_killed_at_random_moments(job, tmp_path):
-    shares = drawn(10, 10, 0.0, 1.0)
+    shares = drawn(10, 6, 0.0, 1.0)
     killed = [job.killed_after(tmp_path / f"{k}", s * job.cpu) for k, s in enumerate(shares)]
     for k, share in enumerate(shares):
         job.assert_sound_and_resumes(tmp_path / f"{k}", share)
-    assert sum(killed) >= 8
+    assert sum(killed) >= 4
 
 
 @pytest.mark.parametrize("name", ["model", "learning", "report"])
@@ -69,10 +69,15 @@ def test_killed_before_a_file_takes_its_name(name, job, tmp_path):
     job.assert_sound_and_resumes(tmp_path / "out", name)
 
 
-@pytest.mark.parametrize("number", [1, 3])
-def test_killed_while_the_checkpoints_are_removed(number, job, tmp_path):
+@pytest.mark.parametrize("where", [r"os\.rename {out}/\.geounet/training", "os.rmdir (last|best)"])
+def test_killed_while_the_checkpoints_are_removed(where, job, tmp_path):
     """The model is there, and what it was made from half gone: nothing is learnt again."""
     out = tmp_path / "out"
-    assert job.killed_before(out, number, r"open None {out}/\.geounet.*/(training|last|best).*")
+    assert job.killed_before(out, 1, where)
     assert (out / "model.safetensors").exists()
-    job.assert_sound_and_resumes(out, number)
+    job.assert_sound(out, where)
+    child = job.start(out, "--resume")
+    assert child.wait() == 0, child.errors
+    assert "first epoch" not in child.errors
+    assert job.outputs(out) == job.files
+    assert not hidden(out)

@@ -137,6 +137,7 @@ class Zygote:
         seconds: int = 0,
         fate: Fate | None = None,
         call: str = "",
+        user: int = 0,
     ) -> Child:
         """Begin ``geounet`` with these arguments.
 
@@ -148,6 +149,7 @@ class Zygote:
             fate: where it is killed.
             call: ``module:function`` to be given the arguments in place of the command; how it ends
                 is told as the command would.
+            user: that the child becomes; 0 for whoever the zygote is.
         """
         self._count += 1
         told = self._folder / f"{self._count}"
@@ -158,6 +160,7 @@ class Zygote:
             "limits": dict(limits or {}),
             "seconds": seconds,
             "call": call,
+            "user": user,
             "fate": None if fate is None else vars(fate),
         }
         return Child(self, self.ask(request)["pid"], told)
@@ -246,6 +249,10 @@ def _live(request: Mapping[str, Any]) -> int:
     if request["fate"] is not None:
         _await(Fate(**request["fate"]))
     signal.alarm(request["seconds"])
+    if request["user"]:
+        os.setgroups([])
+        os.setgid(request["user"])
+        os.setuid(request["user"])
     from geounet import cli
     from geounet.errors import GeounetError
 
