@@ -64,7 +64,7 @@ def connected(settings: ComputeSettings) -> Iterator[Client]:
     _refuse_silent(address)
     try:
         client = Client(address, timeout="30s", set_as_default=False, security=_security(settings))
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise SettingsError(
             f"{address}: the scheduler answers, but cannot be talked to ({error}); check its "
             "version, and --tls-ca, --tls-cert and --tls-key if it wants TLS"

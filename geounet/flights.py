@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from queue import Empty, Queue
 from types import TracebackType
@@ -19,6 +20,8 @@ from distributed import Client, Future
 
 from geounet.errors import ClusterError, LostItemError
 
+GONE = (OSError, CancelledError)
+"""What Dask raises where a connection ends."""
 POLL = 0.5
 """Seconds between looks at what Dask does not tell."""
 LONELY = 60.0
@@ -64,8 +67,8 @@ class Flights:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        for future in list(self._under_way):
-            future.cancel()
+        if self._client.status == "running":
+            self._client.cancel(list(self._under_way))
         self._under_way.clear()
 
     def __len__(self) -> int:
@@ -98,15 +101,17 @@ class Flights:
         if future not in self._under_way:
             return None
         flight, _ = self._under_way.pop(future)
-        return self._outcome(future, flight)
-
-    def _outcome(self, future: Future, flight: Flight) -> Landed | None:
-        if future.status == "finished":
-            return Landed(flight, records=future.result())
-        if future.status != "error":
-            # Cancelled or lost with its scheduler: it begins anew when there is one again.
+        try:
+            return self._outcome(future, flight)
+        except GONE:
+            # Lost with its scheduler: it begins anew when there is one again.
             self._forgotten.append(flight)
             return None
+
+    def _outcome(self, future: Future, flight: Flight) -> Landed:
+        if future.status != "error":
+            # Raises if the task was cancelled with its scheduler, or cannot be fetched.
+            return Landed(flight, records=future.result())
         error = future.exception()
         if isinstance(error, distributed.KilledWorker):
             error = LostItemError("the worker process died each time; it may lack memory")
@@ -167,4 +172,7 @@ class Flights:
             raise ClusterError("the Dask scheduler is gone; start it again, and run with --resume")
         if self._client.status != "running":
             return {}
-        return dict(self._client.nthreads())
+        try:
+            return dict(self._client.nthreads())
+        except GONE:
+            return {}

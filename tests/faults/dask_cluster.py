@@ -57,27 +57,19 @@ class DaskCluster:
     def _start(self, kind: str, *flags: str, cwd: Path | None = None) -> subprocess.Popen:
         secure = [part for name, file in self.tls.items() for part in (f"--tls-{name}", file)]
         protocol = ["--protocol", "tls"] if self.tls else []
-        return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "dask",
-                kind,
-                "--host",
-                "127.0.0.1",
-                "--no-dashboard",
-                "--scheduler-file",
-                str(self._contact),
-                *protocol,
-                *secure,
-                *flags,
-            ],
-            stdout=(self.folder / f"{kind}{len(self.workers)}.log").open("wb"),
-            stderr=subprocess.STDOUT,
-            env=os.environ | self.environment,
-            cwd=cwd or self.folder,
-            start_new_session=True,
-        )
+        command = [
+            *(sys.executable, "-m", "dask", kind, "--host", "127.0.0.1", "--no-dashboard"),
+            *("--scheduler-file", str(self._contact), *protocol, *secure, *flags),
+        ]
+        with (self.folder / f"{kind}{len(self.workers)}.log").open("wb") as log:
+            return subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | self.environment,
+                cwd=cwd or self.folder,
+                start_new_session=True,
+            )
 
 
 def self_signed(folder: Path) -> dict[str, str]:
