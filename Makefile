@@ -39,7 +39,7 @@ test: install-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 slow: install-dev
-	$(BIN)/python -m pytest -m slow --timeout 1200
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow --timeout 1200
 	$(BIN)/python -m pytest --nbmake notebooks --timeout 600
 
 lint: install-dev

@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from distributed import Client
 
-from geounet.errors import GeounetError, InputError, LostItemError
+from geounet.errors import ClusterError, GeounetError, InputError, LostItemError
 from geounet.flights import Flight, Flights
 
 SHORTEST_TASK = 0.05
@@ -71,7 +71,7 @@ def run(
 
     Raises:
         GeounetError: of the first item that failed.
-        ClusterError: if the scheduler or all workers are gone.
+        ClusterError: if the scheduler or all workers are gone, or an item is that may not be lost.
     """
     trouble = trouble or Trouble()
     queue = _Queue(items)
@@ -135,6 +135,9 @@ def _lost(item: Item, error: BaseException, trouble: Trouble[Item]) -> GeounetEr
     """Tell of a lost item; or the error that ends all, where none may be lost."""
     cause = str(error)
     if trouble.lose is None:
-        return LostItemError(f"{trouble.name(item)}: {cause}")
+        return ClusterError(
+            f"{trouble.name(item)}: {cause}; choose a smaller --window or fewer --workers, and run "
+            "it again"
+        )
     trouble.lose(item, cause)
     return None

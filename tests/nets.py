@@ -57,7 +57,7 @@ def random_net(arch: Architecture, seed: int = 0) -> UNet:
 
 
 def _drawn(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """A kernel before a ReLU keeps the spread of what it sees (He); what is added has one of 0.3."""
+    """A kernel before a ReLU keeps the spread that it sees (He); what is added has one of 0.3."""
     spread = 0.3 if len(shape) == 1 else (2 / np.prod(shape[:-1])) ** 0.5
     return rng.normal(0, spread, shape).astype(np.float32)
 

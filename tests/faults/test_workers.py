@@ -17,7 +17,7 @@ import pytest
 from geounet import segmentation
 from geounet.cluster import cluster
 from geounet.engine import Trouble, run
-from geounet.errors import ClusterError, InputError, LostItemError
+from geounet.errors import ClusterError, InputError
 from geounet.map_job import make_map
 from geounet.outputs import MapWithHolesError, output_names
 from geounet.preparation import prepare
@@ -123,7 +123,10 @@ def test_what_cannot_be_read_ends_all_unless_asked_to_keep_going():
 
 def test_where_nothing_may_be_lost_the_first_loss_ends_all_by_name():
     trouble = Trouble(name=lambda item: f"tile {item}")
-    with cluster() as client, pytest.raises(LostItemError, match="tile 5: takes more memory"):
+    with (
+        cluster() as client,
+        pytest.raises(ClusterError, match=r"tile 5: takes more memory.*--window"),
+    ):
         done(client, partial(visit, exhaust, (BAD,)), trouble)
 
 
