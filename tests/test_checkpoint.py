@@ -99,6 +99,16 @@ def test_a_damaged_one_is_noticed_and_the_one_before_it_used(two, part, damage):
     assert not (two / "last/2").exists()
 
 
+def test_one_with_a_link_is_passed_over_though_its_bytes_are_right(two):
+    (file,) = (two / "last/2").glob("state/d/*")
+    file.rename(two / "elsewhere")
+    file.symlink_to(two / "elsewhere")
+    (_, about), notes = load(two)
+    assert about["epoch"] == 1
+    assert "damaged" in notes[0]
+    assert (two / "elsewhere").exists()
+
+
 def test_one_without_its_seal_is_not_complete(two):
     (two / "last/2.sha256").unlink()
     (_, about), notes = load(two)

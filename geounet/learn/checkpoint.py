@@ -77,6 +77,9 @@ class Checkpoints:
         self._manager.close()
 
     def _is_sound(self, number: int) -> bool:
+        if any(path.is_symlink() for path in (self.folder / str(number)).rglob("*")):
+            # What a link leads to would become weights, and orbax writes none.
+            return False
         try:
             return self._seal(number).read_text() == _digest(self.folder / str(number))
         except (OSError, UnicodeDecodeError):

@@ -139,6 +139,7 @@ def test_a_compression_bomb_is_read_in_bounded_memory(zygote, tmp_path):
     names = ("blue", "green", "red")
     layout = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "zstd"}
     about = {"driver": "GTiff", "count": 3, "height": 12288, "width": 12288, "dtype": "uint8"}
+    about["nodata"] = 0
     with rasterio.open(path, "w", crs=UTM33, transform=north_up(10), **about, **layout) as file:
         file.descriptions = names
         for row in range(0, 12288, 512):
