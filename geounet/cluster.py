@@ -6,6 +6,7 @@ before a job begins, and workers that differ are refused.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from distributed import Client, LocalCluster, Worker, WorkerPlugin
 from distributed.security import Security
 
 from geounet.errors import ClusterError, SettingsError
-from geounet.machine import Machine, this_machine
+from geounet.machine import Machine, accelerators, this_machine
 from geounet.settings import ComputeSettings
 
 THREADS = 3
@@ -38,6 +39,7 @@ def cluster(settings: ComputeSettings | None = None) -> Iterator[Client]:
         ClusterError: if it has no workers.
     """
     settings = settings or ComputeSettings()
+    _refuse_crowd(settings.workers, accelerators())
     if settings.scheduler:
         with connected(settings) as client, _alike(client, settings.scheduler):
             yield client
@@ -48,6 +50,7 @@ def cluster(settings: ComputeSettings | None = None) -> Iterator[Client]:
     ):
         if settings.workers:
             client.register_plugin(IgnoreInterrupts())
+            client.register_plugin(OneDevice(accelerators()))
         yield client
 
 
@@ -149,6 +152,28 @@ class IgnoreInterrupts(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class OneDevice(WorkerPlugin):
+    """Each process of this machine sees one accelerator: JAX would take the memory of all."""
+
+    name = "geounet-one-device"
+
+    def __init__(self, devices: tuple[str, ...]) -> None:
+        self.devices = devices
+
+    def setup(self, worker: Worker) -> None:
+        # Before the first task: JAX looks at its devices when it is first asked for one.
+        if self.devices:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.devices[int(worker.name)]
+
+
+def _refuse_crowd(workers: int, devices: tuple[str, ...]) -> None:
+    if devices and workers > len(devices):
+        raise SettingsError(
+            f"--workers {workers}: this machine has {len(devices)} accelerators, and each process "
+            "needs one of its own; its three threads keep it busy"
+        )
 
 
 def _local_cluster(workers: int) -> LocalCluster:

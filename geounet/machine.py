@@ -44,6 +44,16 @@ def device_name() -> str:
     return f"{device.platform} {device.device_kind}"
 
 
+def accelerators() -> tuple[str, ...]:
+    """As CUDA numbers the devices that this process sees; none on a CPU."""
+    if jax.devices()[0].platform != "gpu":
+        return ()
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return (
+        tuple(seen.split(",")) if seen else tuple(str(d.local_hardware_id) for d in jax.devices())
+    )
+
+
 def available_bytes() -> int:
     """Main memory that is free, within the limit of a container."""
     free = psutil.virtual_memory().available

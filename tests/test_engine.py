@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import psutil
 import pytest
 
-from geounet.cluster import cluster
+from geounet.cluster import OneDevice, _refuse_crowd, cluster
 from geounet.engine import run
-from geounet.errors import GeounetError
+from geounet.errors import GeounetError, SettingsError
 from geounet.settings import ComputeSettings
 
 
@@ -19,6 +21,15 @@ def test_nothing_listens_beyond_loopback(workers):
         sockets = [c for p in processes for c in p.net_connections("inet") if c.status == "LISTEN"]
         assert sockets
         assert {s.laddr.ip for s in sockets} <= {"127.0.0.1", "::1"}
+
+
+def test_each_process_sees_an_accelerator_of_its_own():
+    with cluster(ComputeSettings(workers=2)) as client:
+        client.register_plugin(OneDevice(("3", "5")), name="test")
+        seen = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
+    assert sorted(seen.values()) == ["3", "5"]
+    with pytest.raises(SettingsError, match="--workers 3: this machine has 2 accelerators"):
+        _refuse_crowd(3, ("3", "5"))
 
 
 def test_two_jobs_run_beside_each_other():

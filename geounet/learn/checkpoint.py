@@ -9,6 +9,7 @@ the structure of the state comes from the program, and only arrays come from the
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from geounet.errors import OutputError
 
 State = TypeVar("State")
 Arrays = dict[str, np.ndarray]
+_BYTES_PER_ARRAY = 8192
+"""Of its description and of what a disk rounds up."""
 
 
 class Checkpoints:
@@ -47,11 +50,12 @@ class Checkpoints:
         Raises:
             OutputError: if the folder cannot be written or the disk is full.
         """
-        number = (self._manager.latest_step() or 0) + 1
+        number, arrays = (self._manager.latest_step() or 0) + 1, _arrays_of(state)
         parts = ocp.args.Composite(
-            state=ocp.args.StandardSave(_arrays_of(state)), about=ocp.args.JsonSave(dict(about))
+            state=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave(dict(about))
         )
         with _writing(self.folder):
+            _refuse_full(self.folder, arrays)
             self._manager.save(number, args=parts)
             write_bytes(self._seal(number), _digest(self.folder / str(number)).encode())
             for seal in self.folder.glob("*.sha256"):
@@ -117,6 +121,16 @@ def _as(leaf: Any, array: np.ndarray) -> jax.Array:
         key = jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
         return jax.device_put(key, leaf.sharding)
     return jax.device_put(array, leaf.sharding)
+
+
+def _refuse_full(folder: Path, arrays: Arrays) -> None:
+    """Raise if there is less room than a checkpoint takes with all that is written about it.
+
+    Orbax would notice, too, in several threads at once and with a traceback from each.
+    """
+    wanted = 2 * sum(array.nbytes for array in arrays.values()) + _BYTES_PER_ARRAY * len(arrays)
+    if shutil.disk_usage(folder).free < wanted:
+        raise OSError(f"it may take {wanted:,} bytes")
 
 
 def _digest(folder: Path) -> str:
