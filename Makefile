@@ -7,13 +7,14 @@ PINS := constraints/py$(VERSION).txt
 DATA ?= ../shared/data
 OUT ?= out
 
-.PHONY: help install install-dev demo test slow lint bench docs constraints clean
+.PHONY: help install install-dev demo test slow long lint bench docs constraints clean
 
 help:
 	@echo "make demo      install, and map water on a small Sentinel-2 scene (OUT=$(OUT)/demo)"
 	@echo "make install   geounet and what it needs, into .venv"
 	@echo "make test      install the test tools, and run the tests (under 10 minutes)"
 	@echo "make slow      the longer suites: kills and resumes, notebooks"
+	@echo "make long      what is left of them: every kill, every mutated file, every size of a disk"
 	@echo "make lint      ruff and mypy"
 	@echo "make bench     speed and memory, printed and written to $(OUT)/bench"
 	@echo "make docs      docs/commands.md, from the settings"
@@ -39,8 +40,11 @@ test: install-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 slow: install-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow --timeout 1200
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not long" --timeout 1200
 	$(BIN)/python -m pytest --nbmake notebooks --timeout 600
+
+long: install-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m long --timeout 1200
 
 lint: install-dev
 	$(BIN)/ruff format --check .

@@ -24,6 +24,7 @@ def job(zygote, tmp_path_factory):
     return whole(zygote, tokens, folder, outputs)
 
 
+@pytest.mark.long
 def test_killed_at_random_moments_resume_gives_the_same_bytes(job, tmp_path):
     shares = drawn(7, 6, 0.3, 1.0)
     killed = [job.killed_after(tmp_path / f"{k}", s * job.cpu) for k, s in enumerate(shares)]

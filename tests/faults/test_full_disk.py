@@ -37,6 +37,7 @@ def assert_refused(child, out):
     assert "Traceback" not in child.errors
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_files_that_may_not_grow_leave_nothing_at_the_final_name(name, zygote, tmp_path):
     """RLIMIT_FSIZE from half-way on, at 20 sizes up to one byte below that of the largest file."""
@@ -113,6 +114,7 @@ def test_a_job_on_a_full_disk_resumes_when_there_is_room(zygote, tmp_path):
         assert refused >= MOMENTS - 2
 
 
+@pytest.mark.long
 def test_a_training_on_a_full_disk_resumes_when_there_is_room(zygote, tmp_path):
     """Settings, checkpoints, records, model, pictures."""
     config = make_set(tmp_path / "set", epochs=1, batch=8, checkpoint_minutes=0)

@@ -80,7 +80,13 @@ def says_the_same(data, network):
     return (header, tensors, card) == (before, same, known)
 
 
-@pytest.mark.parametrize("part", range(COUNT // PART))
+PARTS = [
+    pytest.param(part, marks=[pytest.mark.long] if part > 3 else [])
+    for part in range(COUNT // PART)
+]
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_mutated_scenes_give_a_map_or_one_line(part, zygote, scenes, network, tmp_path):
     for seed in range(FIRST + part * PART, FIRST + (part + 1) * PART):
         kind, data = mutated(seed, scenes[seed % len(scenes)], TIFF)
@@ -98,7 +104,7 @@ def test_mutated_scenes_give_a_map_or_one_line(part, zygote, scenes, network, tm
         assert (out / "mask.tif").exists() == (child.returncode == 0 and "--quiet" in flags)
 
 
-@pytest.mark.parametrize("part", range(COUNT // PART))
+@pytest.mark.parametrize("part", PARTS)
 def test_mutated_models_are_refused_in_one_line(part, zygote, network, tmp_path):
     for seed in range(FIRST + part * PART, FIRST + (part + 1) * PART):
         kind, data = mutated(seed, network.read_bytes(), MODEL)

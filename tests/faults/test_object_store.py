@@ -106,6 +106,7 @@ def test_a_stopped_job_goes_on_with_the_tiles_of_its_store(store, scene, model, 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_jobs_may_share_a_store(store, scene, model, whole, tmp_path):
     settings = SETTINGS.model_copy(update={"store": store})
     with pytest.raises(GeounetError, match="stopped"):

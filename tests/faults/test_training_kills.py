@@ -55,6 +55,7 @@ def test_killed_while_a_checkpoint_is_written(job, tmp_path):
         job.assert_sound_and_resumes(tmp_path / f"{k}", number)
 
 
+@pytest.mark.long
 def test_killed_at_random_moments(job, tmp_path):
     shares = drawn(10, 6, 0.0, 1.0)
     killed = [job.killed_after(tmp_path / f"{k}", s * job.cpu) for k, s in enumerate(shares)]

@@ -162,6 +162,7 @@ def test_a_map_with_a_poison_tile_has_a_hole_that_a_resume_fills(scene, model, t
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_job_leaves_no_process_behind_when_its_workers_die(scene, model, tmp_path):
     before = set(psutil.Process().children(recursive=True))
     tile = prepare(scene, model, SegmentSettings(window=64)).plan.tiles[0]
