@@ -33,6 +33,7 @@ def test_killed_at_random_moments_resume_gives_the_same_bytes(job, tmp_path):
     assert sum(killed) >= 4
 
 
+@pytest.mark.long
 def test_killed_before_random_file_operations_resume_gives_the_same_bytes(job, tmp_path):
     for k, share in enumerate(drawn(8, 6, 0.0, 1.0)):
         number = 1 + int(share * job.operations)

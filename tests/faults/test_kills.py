@@ -69,6 +69,7 @@ def test_killed_at_thirty_random_moments(job, tmp_path):
     assert sum(killed) >= 24
 
 
+@pytest.mark.long
 def test_killed_before_ten_random_file_operations(job, tmp_path):
     numbers = [1 + int(share * job.operations) for share in drawn(8, 10, 0.0, 1.0)]
     for k, number in enumerate(numbers):

@@ -46,6 +46,7 @@ def test_killed_before_the_seal_of_each_checkpoint(number, job, tmp_path):
     job.assert_sound_and_resumes(out, number)
 
 
+@pytest.mark.long
 def test_killed_while_a_checkpoint_is_written(job, tmp_path):
     """E7: before one of some 45 file operations of orbax and of ours, of whichever checkpoint."""
     count = job.count(SAVING, tmp_path)
@@ -65,12 +66,14 @@ def test_killed_at_random_moments(job, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model", "learning", "report"])
+@pytest.mark.long
 def test_killed_before_a_file_takes_its_name(name, job, tmp_path):
     assert job.killed_before(tmp_path / "out", 1, rf"os\.rename {{out}}/\.{name}\..*")
     job.assert_sound_and_resumes(tmp_path / "out", name)
 
 
 @pytest.mark.parametrize("where", [r"os\.rename {out}/\.geounet/training", "os.rmdir (last|best)"])
+@pytest.mark.long
 def test_killed_while_the_checkpoints_are_removed(where, job, tmp_path):
     """The model is there, and what it was made from half gone: nothing is learnt again."""
     out = tmp_path / "out"
