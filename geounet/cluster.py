@@ -24,8 +24,7 @@ THREADS = 3
 FAILURES = 1
 """Worker processes that a task may take with it and still be tried: more of them only cost time,
 since what is suspected is tried once more, alone."""
-WAIT_FOR_WORKERS = 60.0
-"""Seconds."""
+SECONDS_FOR_A_WORKER = 60.0
 
 
 @contextmanager
@@ -39,18 +38,19 @@ def cluster(settings: ComputeSettings | None = None) -> Iterator[Client]:
         ClusterError: if it has no workers.
     """
     settings = settings or ComputeSettings()
-    _refuse_crowd(settings.workers, accelerators())
     if settings.scheduler:
         with connected(settings) as client, _alike(client, settings.scheduler):
             yield client
         return
+    devices = accelerators() if settings.workers else ()
+    _refuse_crowd(settings.workers, devices)
     with (
         _local_cluster(settings.workers) as local,
         Client(local, set_as_default=False) as client,
     ):
         if settings.workers:
             client.register_plugin(IgnoreInterrupts())
-            client.register_plugin(OneDevice(accelerators()))
+            client.register_plugin(OneDevice(devices))
         yield client
 
 
@@ -236,9 +236,9 @@ def _refuse_silent(scheduler: str) -> None:
 
 def _wait_for_a_worker(client: Client, scheduler: str) -> None:
     try:
-        client.wait_for_workers(1, timeout=WAIT_FOR_WORKERS)
+        client.wait_for_workers(1, timeout=SECONDS_FOR_A_WORKER)
     except TimeoutError as error:
         raise ClusterError(
-            f"{scheduler}: has no worker after {WAIT_FOR_WORKERS:.0f} s; start one with "
+            f"{scheduler}: has no worker after {SECONDS_FOR_A_WORKER:.0f} s; start one with "
             "`dask worker`"
         ) from error

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
@@ -21,7 +21,6 @@ from geounet.settings import SegmentSettings
 from geounet.vector_settings import VectorSettings
 
 if TYPE_CHECKING:
-    from geounet.planning import JobPlan
     from geounet.reporting import Reporter
 
 Flat = Parameter(name="*")
@@ -239,29 +238,12 @@ def _segment_many(
 
 def _print_plans(scenes: Sequence[str], model: str, settings: SegmentSettings) -> None:
     from geounet.preparation import prepare
+    from geounet.tables import print_plan
 
     for scene in scenes:
         prepared = prepare(scene, model, settings)
         print(f"{prepared.fit.scene.name}")
         print_plan(prepared)
-
-
-class Planned(Protocol):
-    """A job of which no pixel was read."""
-
-    @property
-    def plan(self) -> JobPlan: ...
-
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-
-
-def print_plan(job: Planned) -> None:
-    """What a job would take: tiles, memory and disk, and what to know before."""
-    for name, text in job.plan.describe().items():
-        print(f"  {name:9} {text}")
-    for note in job.notes:
-        print(f"note: {note}", file=sys.stderr)
 
 
 def _file(name: str) -> Path:

@@ -17,7 +17,6 @@ from geounet.commands import (
     Talk,
     Talking,
     checked_paths,
-    print_plan,
     reporter_of,
     with_bands,
 )
@@ -49,7 +48,7 @@ def flood(
     """Compare water of two dates: newly flooded, receded, on both; mask, polygons, report."""
     from geounet.change_preparation import prepare_change
     from geounet.pipelines import flood as pipeline
-    from geounet.tables import print_results_of
+    from geounet.tables import print_plan, print_results_of
 
     given = _given(settings, band, config)
     if dry_run:
@@ -72,7 +71,7 @@ def deforestation(
     """Compare forest of two dates or more: loss, gain; mask, polygons, alerts, report."""
     from geounet.change_preparation import prepare_change
     from geounet.pipelines import deforestation as pipeline
-    from geounet.tables import print_results_of
+    from geounet.tables import print_plan, print_results_of
 
     *scenes, out = checked_paths(paths, "BEFORE AFTER [LATER...] OUT", least=3)
     given = _given(settings, band, config)
@@ -97,7 +96,7 @@ def landcover(
     """Map many scenes as one: mask, polygons, report; one class a pixel where they overlap."""
     from geounet.mosaic import prepare_mosaic
     from geounet.pipelines import landcover as pipeline
-    from geounet.tables import print_results_of
+    from geounet.tables import print_plan, print_results_of
 
     *scenes, out = checked_paths(paths, "SCENE [SCENE...] OUT")
     given = _given(settings, band, config)

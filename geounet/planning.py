@@ -13,9 +13,11 @@ from geounet.card import ModelCard
 from geounet.cluster import THREADS, machine_of
 from geounet.errors import SettingsError
 from geounet.grid import Grid, Plan, Tile, round_up
+from geounet.locations import is_remote
 from geounet.machine import Machine
 from geounet.predict import SYMMETRIES
 from geounet.raster import Raster
+from geounet.remote_file import KEPT
 from geounet.scene import Scene
 from geounet.settings import ComputeSettings
 
@@ -78,7 +80,7 @@ def make_plan(
     return JobPlan(
         plan,
         tiles,
-        memory=_process_bytes(card, height * width, settings.tta),
+        memory=_process_bytes(card, height * width, settings.tta) + _kept_of_remote(scene),
         # Tile store, uncompressed copy and COG with its overviews, each at most.
         disk=int(rows * cols * layers * 3.4),
         computed_share=views * len(tiles) * height * width / (rows * cols),
@@ -169,6 +171,10 @@ def _process_bytes(card: ModelCard, pixels: int, tta: bool) -> int:
     # The sum over the views, one view's, and what comes of the two.
     per_pixel += 3 * 4 * len(card.classes) * tta
     return int(PROCESS_BYTES + pixels * per_pixel)
+
+
+def _kept_of_remote(scene: Scene) -> int:
+    return KEPT if any(is_remote(file) for file in scene.files) else 0
 
 
 def _touches(grid: Grid, area: shapely.Geometry) -> bool:

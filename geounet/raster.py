@@ -22,7 +22,7 @@ from rasterio.io import DatasetReader
 from geounet.errors import InputError
 from geounet.grid import PIXELS, Grid
 from geounet.locations import is_remote, local_path, shown
-from geounet.raster_file import GDAL_ERRORS, cause_of, open_raster, open_with_version
+from geounet.raster_file import GDAL_ERRORS, cause_of, open_raster
 from geounet.transfer import USUAL, Access, Version
 from geounet.vrt import check_sources
 
@@ -63,7 +63,7 @@ class Raster:
     @contextmanager
     def open(self, where: str = "") -> Iterator[DatasetReader]:
         """The file opened again, and of an address the same version; see ``open_raster``."""
-        with open_raster(self.file, self.driver, self.access, self.version, where) as data:
+        with open_raster(self.file, self.driver, self.access, self.version, where) as (data, _):
             yield data
 
     @property
@@ -98,7 +98,7 @@ def read_header(
             that one pixel costs hundreds of megabytes.
     """
     driver = _driver(file, allow_vrt, patches)
-    with open_with_version(file, driver, access) as (data, version), _beside(file):
+    with open_raster(file, driver, access) as (data, version), _beside(file):
         _check_layout(file, data)
         grid = _patch_grid(data, assume_crs) if patches else None
         grid = grid or _grid(file, data, assume_crs)

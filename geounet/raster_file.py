@@ -47,8 +47,11 @@ def open_raster(
     access: Access = USUAL,
     version: Version | None = None,
     where: str = "",
-) -> Iterator[DatasetReader]:
+) -> Iterator[tuple[DatasetReader, Version | None]]:
     """The file opened with one driver and our settings, for as long as the block lasts.
+
+    Yields:
+        The file, and which version of it an address holds.
 
     Args:
         file: a located path or address.
@@ -61,19 +64,6 @@ def open_raster(
         InputError: if GDAL cannot open it; the message has GDAL's own cause. Where a remote file
             could not be read in full, however the block ends.
     """
-    with open_with_version(file, driver, access, version, where) as (data, _):
-        yield data
-
-
-@contextmanager
-def open_with_version(
-    file: str,
-    driver: str,
-    access: Access = USUAL,
-    version: Version | None = None,
-    where: str = "",
-) -> Iterator[tuple[DatasetReader, Version | None]]:
-    """The file opened, and which version of it an address holds; like ``open_raster``."""
     _ignore_unplaced()
     if not is_remote(file):
         with rasterio.Env(**READ_SETTINGS), _opened(file, driver) as data:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +12,26 @@ from rich.text import Text
 from geounet.assess.accuracy_file import PIXEL_COUNT, adjusted_areas
 from geounet.learn.evaluation_report import Evaluation
 from geounet.outputs import MapWithHolesError, Results
+from geounet.planning import JobPlan
+
+
+class Planned(Protocol):
+    """A job of which no pixel was read."""
+
+    @property
+    def plan(self) -> JobPlan: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
+def print_plan(job: Planned) -> None:
+    """What a job would take: tiles, memory and disk, and what to know before."""
+    console, aside = (Console(stderr=s, highlight=False, markup=False) for s in (False, True))
+    for name, text in job.plan.describe().items():
+        console.print(f"  {name:9} {text}", soft_wrap=True)
+    for note in job.notes:
+        aside.print(f"note: {note}", soft_wrap=True)
 
 
 def print_results_of(job: Callable[[], Results]) -> None:

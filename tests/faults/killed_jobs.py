@@ -13,6 +13,8 @@ from typing import Any
 from tests.faults.zygote import Child, Fate, Zygote
 
 JOURNAL = Path(".geounet/journal.jsonl")
+ANY = r"(open|os)\b.* {out}/.*"
+"""Every file operation below the job's folder."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,24 @@ class KilledJob:
         child.kill()
         assert child.wait() in (0, -9), child.errors
         return child.returncode == -9
+
+    def assert_survives(self, moments: Sequence[float], folder: Path) -> int:
+        """Kill it at each of these shares of its CPU time; returns how often it came to that."""
+        places = [folder / str(k) for k in range(len(moments))]
+        killed = [
+            self.killed_after(out, share * self.cpu)
+            for out, share in zip(places, moments, strict=True)
+        ]
+        for out, share in zip(places, moments, strict=True):
+            self.assert_sound_and_resumes(out, share)
+        return sum(killed)
+
+    def assert_survives_operations(self, shares: Sequence[float], folder: Path) -> None:
+        """Kill it before each of these shares of its own file operations."""
+        for k, share in enumerate(shares):
+            number = 1 + int(share * self.operations)
+            self.killed_before(folder / str(k), number, ANY)
+            self.assert_sound_and_resumes(folder / str(k), number)
 
     def assert_sound_and_resumes(self, out: Path, where: object) -> None:
         """What has its final name is complete, the journal reads, and a resume ends as ever."""

@@ -85,7 +85,7 @@ def test_a_scheduler_that_dies_ends_the_job_and_a_resume_finishes_it(dask, model
 def test_a_scheduler_without_workers_is_left_after_a_minute_with_the_reason(
     dask, scene, model, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("geounet.cluster.WAIT_FOR_WORKERS", 3.0)
+    monkeypatch.setattr("geounet.cluster.SECONDS_FOR_A_WORKER", 3.0)
     with pytest.raises(ClusterError, match="has no worker after 3 s; start one with `dask worker`"):
         segment(scene, model, tmp_path / "out", at(dask))
     assert not (tmp_path / "out").exists()

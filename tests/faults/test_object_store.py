@@ -81,6 +81,14 @@ def keys(store: str) -> list[str]:
     return files.find(store) if files.exists(store) else []
 
 
+def kept_of_a_stopped_job(store: str, scene, model, out) -> list[str]:
+    """What a job that was stopped after some tiles leaves in its store."""
+    settings = SETTINGS.model_copy(update={"store": store})
+    with pytest.raises(GeounetError, match="stopped"):
+        segment(scene, model, out, settings, StopsAfter(4, signal.SIGINT))
+    return keys(store)
+
+
 @pytest.mark.slow
 def test_a_store_elsewhere_changes_no_byte_and_is_empty_at_the_end(
     store, scene, model, whole, tmp_path
@@ -94,10 +102,7 @@ def test_a_store_elsewhere_changes_no_byte_and_is_empty_at_the_end(
 @pytest.mark.slow
 def test_a_stopped_job_goes_on_with_the_tiles_of_its_store(store, scene, model, whole, tmp_path):
     settings = SETTINGS.model_copy(update={"store": store})
-    with pytest.raises(GeounetError, match="stopped"):
-        segment(scene, model, tmp_path / "out", settings, StopsAfter(4, signal.SIGINT))
-    kept = keys(store)
-    assert kept
+    assert kept_of_a_stopped_job(store, scene, model, tmp_path / "out")
     assert not (tmp_path / "out" / ".geounet" / "tiles").exists()
     again = StopsAfter(10_000, signal.SIGINT)
     segment(scene, model, tmp_path / "out", settings.model_copy(update={"resume": True}), again)
@@ -108,11 +113,8 @@ def test_a_stopped_job_goes_on_with_the_tiles_of_its_store(store, scene, model, 
 @pytest.mark.slow
 @pytest.mark.long
 def test_two_jobs_may_share_a_store(store, scene, model, whole, tmp_path):
-    settings = SETTINGS.model_copy(update={"store": store})
-    with pytest.raises(GeounetError, match="stopped"):
-        segment(scene, model, tmp_path / "a", settings, StopsAfter(4, signal.SIGINT))
-    kept = keys(store)
-    segment(scene, model, tmp_path / "b", settings)
+    kept = kept_of_a_stopped_job(store, scene, model, tmp_path / "a")
+    segment(scene, model, tmp_path / "b", SETTINGS.model_copy(update={"store": store}))
     assert outputs(tmp_path / "b") == whole
     assert keys(store) == kept
 

@@ -46,6 +46,16 @@ def started(zygote, job, out, *flags, **how):
     return zygote.start([str(token).format(out=out) for token in [*job, *flags]], **how)
 
 
+def begun(zygote, job, out):
+    """A job that has done a tile."""
+    child = started(zygote, job, out)
+    deadline = time.monotonic() + 120
+    while not journalled(out):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return child
+
+
 def done(zygote, job, out, *flags, **how):
     child = started(zygote, job, out, *flags, **how)
     assert child.wait() == 0, child.errors
@@ -68,11 +78,7 @@ def test_a_second_job_in_the_folder_is_refused_until_the_first_is_dead(
 ):
     """D4: by two processes; SIGKILL lets go of the lock, as the kernel holds it."""
     out = tmp_path / "out"
-    first = started(zygote, job, out)
-    deadline = time.monotonic() + 120
-    while not journalled(out):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    first = begun(zygote, job, out)
     os.killpg(first.pid, signal.SIGSTOP)
     second = started(zygote, job, out, "--resume")
     assert second.wait() == 5
@@ -86,11 +92,7 @@ def test_a_second_job_in_the_folder_is_refused_until_the_first_is_dead(
 def test_a_second_signal_ends_at_once_and_loses_nothing(number, zygote, job, whole, tmp_path):
     """E5 and E6."""
     out = tmp_path / "out"
-    child = started(zygote, job, out)
-    deadline = time.monotonic() + 120
-    while not journalled(out):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    child = begun(zygote, job, out)
     child.kill(number)
     time.sleep(0.01)
     child.kill(number)

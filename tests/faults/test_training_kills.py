@@ -13,7 +13,6 @@ from tests.test_train import make_set
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CHECKPOINTS = 6
 """Two epochs of two batches: after every batch, between the epochs, and at the end."""
-ANY = r"(open|os)\b.* {out}/.*"
 SAVING = r"(open|os)\b.* {out}/\.geounet/training/last/.*"
 TIMES = ("seconds", "samples_per_second", "waited", "validation_seconds")
 

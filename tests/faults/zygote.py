@@ -203,10 +203,14 @@ def serve() -> None:
 
 def _import_everything() -> None:
     import geounet
+    from geounet.versions import versions
 
     for module in pkgutil.walk_packages(geounet.__path__, "geounet."):
         importlib.import_module(module.name)
     importlib.import_module("tests.faults.full_disks")
+    # Looks up packages with modules that are imported then, which a child that has become nobody
+    # may not open.
+    versions()
     gc.collect()
     # What was imported stays: a child's collector need not go through it, and copy its pages.
     gc.freeze()
