@@ -11,19 +11,18 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "geounet"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stem != "__init__")
 CORE = {
-    "area", "blocks", "card", "errors", "grid", "indices", "networks", "polygonize", "predict",
-    "features", "node_lattice", "polygon_array", "polygons.arcs", "polygons.cell", "polygons.clean",
-    "polygons.collect", "polygons.compiled", "polygons.cracks", "polygons.emit", "polygons.join",
-    "polygons.lattice", "polygons.lines", "polygons.measures", "polygons.rank",
+    "area", "blocks", "card", "compiling", "errors", "grid", "indices", "networks", "polygonize",
+    "predict", "features", "node_lattice", "polygon_array", "polygons.arcs", "polygons.cell",
+    "polygons.clean", "polygons.collect", "polygons.compiled", "polygons.cracks", "polygons.emit",
+    "polygons.join", "polygons.lattice", "polygons.lines", "polygons.measures", "polygons.rank",
     "polygons.regions", "polygons.store", "polygons.survey", "polygons.thin", "polygons.trace",
     "resnet_unet", "sensors", "style", "unet", "learn.augment", "learn.block_index",
-    "change_rules", "shift", "synthetic", "synthetic_noise",
-    "learn.border", "learn.boundary", "learn.calibration", "learn.chip_source",
-    "learn.geometry", "learn.ground", "learn.intervals", "learn.light", "learn.losses",
-    "learn.metrics", "learn.optimiser", "learn.plot_style", "learn.plots", "learn.sampling",
-    "learn.scores", "learn.standing", "assess.allocation", "assess.assessment",
-    "assess.cautions", "assess.classes", "assess.estimators", "assess.form", "assess.intervals",
-    "assess.olofsson", "assess.sample", "assess.stehman",
+    "change_rules", "shift", "synthetic", "synthetic_noise", "learn.border", "learn.boundary",
+    "learn.calibration", "learn.chip_source", "learn.geometry", "learn.ground", "learn.intervals",
+    "learn.light", "learn.losses", "learn.metrics", "learn.optimiser", "learn.plot_style",
+    "learn.plots", "learn.sampling", "learn.scores", "learn.standing", "assess.allocation",
+    "assess.assessment", "assess.cautions", "assess.classes", "assess.estimators", "assess.form",
+    "assess.intervals", "assess.olofsson", "assess.sample", "assess.stehman",
 }  # fmt: skip
 SETTINGS = {
     "change_settings", "reporting", "scene_options", "settings", "settings_file", "small_file",

@@ -304,7 +304,7 @@ def test_a_step_gives_back_the_types_that_it_takes(network, kind):
     settings = settings_of(network=PLAIN | {"batch_norm": True} | network, optimiser={"kind": kind})
     recipe, learner = start(settings, 5)
     given = (learner, key_of(0, 0, 0), CONSTANTS, made(0, 2))
-    after, _ = jax.eval_shape(lambda *rest: take_step(recipe, *rest), *given)
+    after, _ = take_step.eval_shape(recipe, *given)
     before = jax.tree.map(jax.typeof, learner)
     differ = [
         (jax.tree_util.keystr(path), old, new)

@@ -22,6 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from geounet.card import NODATA
+from geounet.compiling import QUICKLY
 from geounet.indices import Pairs, normalised_differences
 from geounet.learn.augment import augment
 from geounet.learn.augment_settings import AugmentSettings
@@ -125,7 +126,7 @@ def scaling_of(data: ChipSource) -> Scaling:
     )
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
+@partial(jax.jit, static_argnums=0, donate_argnums=1, compiler_options=QUICKLY)
 def take_step(
     recipe: Recipe,
     learner: Learner,
@@ -146,7 +147,7 @@ def take_step(
     return kept, Outcome(loss, finite)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, compiler_options=QUICKLY)
 def logits_of(
     graph: nnx.GraphDef[UNet], state: nnx.State, scaling: Scaling, images: Images
 ) -> Float[Array, "tile row col output"]:
@@ -163,7 +164,7 @@ def classes_of(
     return log_probabilities(logits).argmax(axis=-1).astype(jnp.uint8)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=QUICKLY)
 def examine(
     graph: nnx.GraphDef[UNet],
     loss: LossSettings,

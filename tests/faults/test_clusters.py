@@ -68,7 +68,7 @@ def test_a_worker_that_is_killed_costs_no_byte(dask, scene, model, whole, tmp_pa
 
 def test_a_scheduler_that_dies_ends_the_job_and_a_resume_finishes_it(dask, model, tmp_path, scene):
     dask.add_worker(threads=1)
-    large, out = make_scene(tmp_path / "large.tif", (700, 800)), tmp_path / "out"
+    large, out = make_scene(tmp_path / "large.tif", (310, 350)), tmp_path / "out"
     killer = threading.Thread(target=_when_begun, args=(out, dask.scheduler, signal.SIGKILL))
     killer.start()
     began = time.monotonic()
