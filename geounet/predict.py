@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 
 from geounet.card import ModelCard
-from geounet.compiling import QUICKLY
+from geounet.compiling import compiled
 from geounet.indices import Pairs, normalised_differences
 from geounet.networks import Network
 
@@ -174,7 +174,7 @@ def _scaling_of(card: ModelCard, scale: tuple[float, ...], offset: tuple[float, 
     return _Scaling(*((jnp.float32(a), jnp.float32(b)) for a, b in lines))
 
 
-@partial(jax.jit, static_argnums=0, compiler_options=QUICKLY)
+@compiled(static_argnums=0)
 def _logits(
     program: _Program,
     state: nnx.State,

@@ -9,6 +9,7 @@ import hypothesis
 import jax
 import pytest
 
+from geounet.compiling import ON_CPU
 from tests.jobs import make_model, make_scene
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -26,6 +27,10 @@ A worker has a folder of its own, as JAX does not write its entries at one strok
 for name, value in COMPILED.items():
     jax.config.update(name, value)
     os.environ[name.upper()] = str(value)
+
+# The programs of tests themselves, and single operations, are compiled as geounet's own are.
+OPTIONS = " ".join(f"--{name}={value}".lower() for name, value in ON_CPU.items())
+os.environ["XLA_FLAGS"] = f"{OPTIONS} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 hypothesis.settings.register_profile("dev", deadline=None, max_examples=40)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=40, derandomize=True)

@@ -85,9 +85,9 @@ def test_it_tells_what_it_does(whole):
 
 
 def test_one_program_serves_a_whole_run(whole):
-    before = take_step._cache_size()
+    before = take_step._program._cache_size()
     fit(settings_of(), MadeSource(), whole[2])
-    assert take_step._cache_size() == before
+    assert take_step._program._cache_size() == before
 
 
 def test_the_same_run_gives_the_same_bits(whole, tmp_path):

@@ -8,6 +8,7 @@ from inspect import unwrap
 
 import jax
 
+from geounet.compiling import options
 from geounet.learn.learner import Learner, Outcome, take_step
 
 
@@ -26,5 +27,5 @@ def step_of(remat: bool) -> Callable[..., tuple[Learner, Outcome]]:
         unwrap(take_step),
         static_argnums=0,
         donate_argnums=1,
-        compiler_options={"xla_disable_hlo_passes": "cse_barrier_expander"},
+        compiler_options=options() | {"xla_disable_hlo_passes": "cse_barrier_expander"},
     )
