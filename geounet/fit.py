@@ -40,6 +40,7 @@ def fit(scene: Scene, card: ModelCard, strict: bool = False) -> Fit:
     """
     chosen = scene.select(card.bands)
     doubts = [*_pixel_size_doubt(chosen.grid, card), *_level_doubt(scene, card)]
+    doubts += _unwritten_doubt(chosen)
     unknown = [b.name for b in chosen.bands if b.scale is None or b.offset is None]
     if unknown:
         doubts.append(
@@ -101,6 +102,18 @@ def _pixel_size_doubt(grid: Grid, card: ModelCard) -> list[str]:
     return [
         f"the scene's pixels are about {metres:.3g} m; the model {card.name} was trained for "
         f"{low:g} to {high:g} m: expect errors, or resample with --resolution"
+    ]
+
+
+def _unwritten_doubt(scene: Scene) -> list[str]:
+    """A sparse file without a nodata value: its holes read as 0, which is a number like others."""
+    shares = {b.name: b.raster.unwritten[b.index - 1] for b in scene.bands if b.nodata is None}
+    holes = ", ".join(f"{share:.2%} of {name}" for name, share in shares.items() if share)
+    if not holes:
+        return []
+    return [
+        f"{scene.name}: blocks that were never written are mapped as if they held 0 ({holes}); "
+        "if they are no data, write that with `gdal_edit.py -a_nodata 0 FILE`"
     ]
 
 

@@ -29,6 +29,8 @@ from geounet.vrt import check_sources
 BLOCK_LIMIT = 512 * 2**20
 """Bytes that reading a single pixel may cost: a file laid out worse is refused."""
 BAND_LIMIT = 1024
+BLOCKS_ASKED = 20_000
+"""Of a file's blocks at most so many, evenly spread, are asked whether they were ever written."""
 READABLE = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 
@@ -37,7 +39,8 @@ class Raster:
     """The header of one file: all that is needed to open it again and read, never an open file.
 
     ``mask`` says where per-file validity comes from ("alpha", "file" for an internal or side-car
-    mask, "" for none), and ``bands`` are the 1-based indices that hold image data.
+    mask, "" for none), and ``bands`` are the 1-based indices that hold image data. ``unwritten`` is
+    the share of a band's blocks that read as 0 because nobody wrote them, where 0 is not no data.
     """
 
     file: str
@@ -53,6 +56,7 @@ class Raster:
     faults: tuple[str, ...]
     tags: tuple[tuple[str, str], ...]
     block: tuple[int, int]
+    unwritten: tuple[float, ...]
     access: Access = USUAL
     version: Version | None = None
 
@@ -123,6 +127,7 @@ def _describe(file: str, driver: str, data: DatasetReader, grid: Grid) -> Raster
     ]
     images = tuple(i for i in data.indexes if i not in alpha)
     scales = zip(data.scales, data.offsets, strict=True)
+    mask = _mask_kind(data, bool(alpha))
     return Raster(
         file=file,
         driver=driver,
@@ -135,10 +140,11 @@ def _describe(file: str, driver: str, data: DatasetReader, grid: Grid) -> Raster
         nodata=tuple(None if n is None or isnan(n) else n for n in data.nodatavals),
         # GDAL answers (1, 0) for files that say nothing.
         scaling=tuple(None if s == (1.0, 0.0) else s for s in scales),
-        mask=_mask_kind(data, bool(alpha)),
+        mask=mask,
         faults=tuple(_fault(data, i) for i in data.indexes),
         tags=tuple(sorted(data.tags().items())),
         block=max(data.block_shapes, key=prod),
+        unwritten=tuple(0.0 if mask else _unwritten(data, i) for i in data.indexes),
     )
 
 
@@ -214,6 +220,18 @@ def _fault(data: DatasetReader, index: int) -> str:
     if data.colorinterp[index - 1] is ColorInterp.palette:
         return "is a palette image: its numbers are colour indices"
     return ""
+
+
+def _unwritten(data: DatasetReader, index: int) -> float:
+    """The share of a GeoTIFF band's blocks without bytes, where no nodata value names them."""
+    if data.driver != "GTiff" or data.nodatavals[index - 1] is not None:
+        return 0.0
+    rows, cols = data.block_shapes[index - 1]
+    down, across = -(-data.height // rows), -(-data.width // cols)
+    step = -(-down * across * data.count // BLOCKS_ASKED)
+    asked = [divmod(k, across) for k in range(0, down * across, step)]
+    names = (f"BLOCK_OFFSET_{col}_{row}" for row, col in asked)
+    return sum(data.get_tag_item(name, "TIFF", bidx=index) is None for name in names) / len(asked)
 
 
 def _patch_grid(data: DatasetReader, assume_crs: str | None) -> Grid | None:

@@ -233,6 +233,7 @@ def test_inside_the_area_of_interest_the_map_is_the_full_map(pair, two, tmp_path
         assert (part[inside] == full[inside]).all()
 
 
+@pytest.mark.slow
 def test_processes_give_the_bytes_of_threads(pair, two, tmp_path):
     for out, workers in (("threads", 0), ("processes", 2)):
         flood(*pair, tmp_path / out, two, flooding(workers=workers, score=True))

@@ -109,6 +109,7 @@ def test_a_mosaic_of_one_scene_is_its_map(whole, model, tmp_path):
         assert one.read_bytes() == other.read_bytes(), name
 
 
+@pytest.mark.slow
 def test_windows_and_processes_leave_no_trace(whole, model, tmp_path):
     for name, fields in {"a": {}, "b": {"workers": 2}}.items():
         landcover(parts(whole), tmp_path / name, model, settings(**fields))

@@ -25,7 +25,7 @@ def scenes(tmp_path_factory):
     return paths
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_each_map_is_that_of_the_scene_alone(workers, scenes, model, tmp_path):
     settings = SETTINGS.model_copy(update={"workers": workers})
     found = list(segment_all(scenes, model, tmp_path / "all", settings))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
+import geoparquet_validator
 import numpy as np
 import pyarrow.parquet as pq
 import pyogrio
@@ -270,6 +271,16 @@ def test_geoparquet_says_what_it_holds(tmp_path):
     assert about["bbox"] == shapely.total_bounds(given.polygon).tolist()
     assert pyproj.CRS.from_json_dict(about["crs"]) == pyproj.CRS(32633)
     assert shapely.equals_identical(read(path).geometry.to_numpy(), given.polygon).all()
+
+
+def test_geoparquet_passes_the_tests_of_its_specification(tmp_path):
+    """D11: the core class of geoparquet.org's own validator; no other is claimed."""
+    path = tmp_path / "features.parquet"
+    write_features([features_of()], LAYER, [path])
+    found = geoparquet_validator.check(str(path))
+    passed = [one["id"] for one in found["outcomes"] if one["status"] == "pass"]
+    assert geoparquet_validator.failed(found, "core") == []
+    assert len(passed) >= 10, found["outcomes"]
 
 
 HOSTILE = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +93,39 @@ def test_blocks_that_were_never_written_are_no_data(model, tmp_path):
     labels = read(tmp_path / "out" / "mask.tif")
     assert (labels[64:128, 64:128] == NODATA).all()
     assert (labels != NODATA).sum() == 150 * 197 - 64 * 64
+
+
+def test_blocks_that_were_never_written_are_told_of_where_0_is_a_number(model, tmp_path, capsys):
+    """A4: without a nodata value they read as 0, and nothing but the file's index shows it."""
+    bands = np.stack([smooth((150, 197), k) for k in range(3)])
+    bands[1:, 64:128, 64:128] = 0
+    path = tmp_path / "sparse.tif"
+    write(path, bands, transform=north_up(10), crs=UTM33, descriptions=NAMES, SPARSE_OK="TRUE",
+          interleave="band", **BLOCKS)  # fmt: skip
+    run(path, model, tmp_path / "out", formats=("none",))
+    notes = json.loads((tmp_path / "out" / "report.json").read_text())["notes"]
+    assert [n for n in notes if "(8.33% of green, 8.33% of red)" in n and "a_nodata" in n]
+    tokens = ["segment", str(path), str(tmp_path / "no"), "--model", str(model), "--strict"]
+    assert command(tokens) == 6
+    assert "never written" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("number", [34887, 50002, 60123], ids=["LERC", "JPEG XL", "no codec"])
+def test_a_compression_that_cannot_be_read_is_named(number, model, tmp_path, capsys):
+    """A7: tag 259 says which; a codec may be missing from this GDAL, or be none at all."""
+    path = scene_of(tmp_path / "scene.tif", compress="deflate", **BLOCKS)
+    content = path.read_bytes()
+    tag = struct.pack("<HHIH", 259, 3, 1, 8)
+    path.write_bytes(content.replace(tag, struct.pack("<HHIH", 259, 3, 1, number)))
+    assert path.read_bytes() != content
+    tokens = ["segment", str(path), str(tmp_path / "out"), "--model", str(model), "--quiet"]
+    assert command(tokens) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("geounet: ")
+    assert said.count("\n") == 1
+    assert "scene.tif" in said
+    assert not (tmp_path / "out" / "mask.tif").exists()
 
 
 class Truncates(Listener):

@@ -99,6 +99,7 @@ def refuse_secrets(done, *folders):
     return len(held)
 
 
+@pytest.mark.slow
 def test_a_signed_https_scene_is_mapped_like_the_local_file_and_tells_no_secret(
     geounet, served, tmp_path
 ):
@@ -117,6 +118,7 @@ def test_a_signed_https_scene_is_mapped_like_the_local_file_and_tells_no_secret(
     assert len(np.unique(ours)) > 2
 
 
+@pytest.mark.slow
 def test_a_job_that_breaks_tells_no_secret_and_a_resume_goes_on(geounet, served, tmp_path):
     break_and_resume(geounet, served, tmp_path)
 
