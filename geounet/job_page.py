@@ -92,8 +92,9 @@ def _dated(date: Mapping[str, Any]) -> str:
 
 
 def _short_answers(report: Report) -> dict[str, page.Content]:
-    run = report["run"]
-    return {
+    run, lost = report["run"], len(report.get("lost_tiles", []))
+    holes: dict[str, page.Content] = {"Not done": f"{lost} tile{'s' * (lost > 1)}"} if lost else {}
+    return holes | {
         "Mapped": _percent(report["valid_share"]),
         "Hidden by a mask": f"{_number(report['hidden_ha'])} ha",
         "Polygons": f"{report['features']:,}",

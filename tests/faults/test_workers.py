@@ -155,7 +155,10 @@ def test_a_map_with_a_poison_tile_has_a_hole_that_a_resume_fills(scene, model, t
     assert hole["tile"] == bad.name
     assert hole["rows"] == [bad.core[0].start, bad.core[0].stop]
     assert "died" in hole["cause"]
-    assert bad.name in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert bad.name in page
+    assert "Not done" in page
+    assert "1 tile<" in page
     segmentation.segment(scene, model, out, SegmentSettings(window=64, workers=2, resume=True))
     assert outputs(out) == outputs(tmp_path / "whole")
     assert not (out / ".geounet").exists()
