@@ -48,6 +48,7 @@ def _make_app() -> App:
         help="Satellite scenes to seamless land-cover maps and polygons.",
         version="0.1.0",
         default_parameter=plain,
+        suppress_keyboard_interrupt=False,
     )
     for name, summary in COMMANDS.items():
         app.command(f"geounet.commands:{name}", name=name, help=summary)

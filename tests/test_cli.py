@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -195,3 +197,21 @@ def test_the_page_of_commands_is_that_of_the_settings():
     docs = Path(__file__).parents[1] / "docs"
     module = runpy.run_path(str(docs / "commands.py"))
     assert (docs / "commands.md").read_text(encoding="utf-8") == module["text"](), "make docs"
+
+
+@pytest.mark.parametrize("library", ["_pydantic_core", "_multiarray_umath", "jaxlib"])
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what is loaded shows in /proc")
+def test_ctrl_c_while_libraries_are_loaded_ends_in_one_line(library, scene, model, tmp_path):
+    """Some make an ImportError of it, some crash, and the command line's would say nothing."""
+    tokens = ["segment", scene, tmp_path / "out", "--model", model]
+    program = [sys.executable, "-m", "geounet", *map(str, tokens)]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as child:
+        maps = Path(f"/proc/{child.pid}/maps")
+        while library not in maps.read_text():
+            assert child.poll() is None
+            time.sleep(0.001)
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=60)[1]
+    assert child.returncode == 130
+    assert said == "geounet: interrupted; a job that keeps its tiles goes on with --resume\n"
+    assert not (tmp_path / "out").exists()
