@@ -15,6 +15,7 @@ from rasterio.warp import transform_bounds
 
 from geounet.errors import InputError
 from geounet.grid import Grid
+from geounet.small_file import refuse_special
 
 
 def read_aoi(path: str | Path, grid: Grid) -> shapely.Geometry:
@@ -39,6 +40,7 @@ def vector_header(path: str | Path) -> dict[str, Any]:
     """
     # In full, so that its name means nothing else to GDAL.
     file = Path(path).resolve()
+    refuse_special(file)
     try:
         with file.open("rb") as content:
             if b"<OGRVRT" in content.read(4096):

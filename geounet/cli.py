@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from geounet.errors import GeounetError, SettingsError
 from geounet.locations import redacted
+from geounet.streams import NobodyReads, guard
 
 COMMANDS = {
     "segment": "Map one or more scenes: mask.tif, polygons and report.json in OUT.",
@@ -72,6 +73,7 @@ app = _make_app()
 
 def main() -> None:
     """Run the command; end with the exit code that design and README promise."""
+    guard()
     _pass_over_empty_places()
     sys.exit(run(sys.argv[1:]))
 
@@ -96,6 +98,7 @@ def run(tokens: list[str]) -> int:
     """
     try:
         app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
         return 0
     except CycloptsError as error:
         return _fail(_usage(error), SettingsError.exit_code, tokens)
@@ -103,7 +106,7 @@ def run(tokens: list[str]) -> int:
         return _fail(str(error), error.exit_code, tokens)
     except KeyboardInterrupt:
         return _fail("interrupted; a job that keeps its tiles goes on with --resume", 130, tokens)
-    except BrokenPipeError:
+    except NobodyReads:
         return 0
     except Exception as error:
         fault = _settings_fault(error)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from geounet.atomic import free_at
+from geounet.atomic import free_at, write_bytes
 from geounet.errors import OutputError, SettingsError
 from geounet.store import Journal, TileRecord, TileStore
 
@@ -95,6 +95,8 @@ def hold(out: Path) -> Iterator[Path]:
         OutputError: if another job runs there, or if it cannot be written.
     """
     work, is_new = out / WORK, not out.exists()
+    if not str(out).isprintable():
+        raise OutputError(f"{str(out)!r}: holds a character that file names should not; rename it")
     refuse_link(work)
     with _writing(out):
         work.mkdir(parents=True, exist_ok=True)
@@ -135,14 +137,21 @@ def open_job(
     refuse_link(out / WORK / "tiles")
     with hold(out):
         work = (out / WORK).resolve()
-        tiles = _place_of(out, store) if store else str(work / "tiles")
+        tiles = _place_of(work, store) if store else str(work / "tiles")
         job = Job(out, Journal(work / "journal.jsonl"), TileStore(tiles))
         yield from _held(job, names, overwrite, resume)
 
 
-def _place_of(out: Path, store: str) -> str:
-    """Where at a store that jobs share the tiles of this one lie: no other's are ever touched."""
-    own = hashlib.sha256(f"{socket.gethostname()} {out.resolve()}".encode()).hexdigest()[:16]
+def _place_of(work: Path, store: str) -> str:
+    """Where at a store that jobs share the tiles of this one lie: no other's are ever touched.
+
+    The name is drawn and kept beside the journal, so that a resume finds it on another machine too.
+    """
+    kept = work / "name"
+    own = kept.read_text() if kept.is_file() else ""
+    if not re.fullmatch("[0-9a-f]{16}", own):
+        own = secrets.token_hex(8)
+        write_bytes(kept, own.encode())
     if "://" in store:
         return f"{store.rstrip('/')}/geounet-{own}/tiles"
     return str(Path(store).resolve() / f"geounet-{own}" / "tiles")
@@ -152,6 +161,9 @@ def _held(job: Job, names: tuple[str, ...], overwrite: bool, resume: bool) -> It
     """A job whose folder is locked; a work folder without a journal goes with it."""
     out, work = job.out, job.out / WORK
     try:
+        for name in names:
+            if (out / name).is_dir():
+                raise OutputError(f"{out / name}: is a folder; remove it, or use another OUT")
         if not overwrite:
             _refuse_what_is_there(job, names, resume)
         remove_parts(out)
@@ -185,7 +197,16 @@ def first_difference(before: Any, now: Any, name: str = "") -> str:
             if difference:
                 return difference
         return ""
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = zip(before, now, range(len(now)), strict=True)
+        found = (first_difference(a, b, f"{name}.{_called(b, k)}") for a, b, k in pairs)
+        return next(filter(None, found), "")
     return "" if before == now else f"{name} was {_short(before)} and is now {_short(now)}"
+
+
+def _called(entry: Any, index: int) -> str:
+    """An entry of a list: the file that it is of, or its number."""
+    return str(entry.get("file", index)) if isinstance(entry, dict) else str(index)
 
 
 def _short(value: Any) -> str:

@@ -19,7 +19,7 @@ from geounet.assess.accuracy_file import area_fields
 from geounet.atomic import write_bytes
 from geounet.grid import Grid
 from geounet.job_page import job_page
-from geounet.outputs import MapSource, Results
+from geounet.outputs import REPORTS, MapSource, Results, sha256_of
 from geounet.preview import stretched
 from geounet.scene import Scene
 from geounet.sensors import credit
@@ -77,7 +77,12 @@ def _report(
         "credits": sorted({text for s in scenes for text in credit(s.sensor, s.date)}),
         "confidence": {"measure": about["measure"], "counts": _by_confidence(source)},
         **about,
-        "run": run | {"pixels_per_s": pixels / seconds, "km2_per_s": km2 / seconds},
+        "run": run
+        | {
+            "pixels_per_s": pixels / seconds,
+            "km2_per_s": km2 / seconds,
+            "sha256": {f.name: sha256_of(f) for f in results.files if f.name not in REPORTS},
+        },
     }
 
 

@@ -33,6 +33,11 @@ def locate(source: str | Path, base: Path | None = None, allow_private: bool = F
         InputError: for other schemes, and for GDAL's virtual file names.
     """
     text = str(source)
+    if not _is_utf8(text):
+        raise InputError(
+            f"{shown(ascii(text)[1:-1])}: its name is no UTF-8 here, so no output can name it; "
+            "rename it, or set a locale such as C.UTF-8"
+        )
     if "\0" in text or "\n" in text:
         raise InputError(f"{shown(text)!r}: is no file name; it holds a line break or a zero byte")
     if text.startswith("http://") and allow_private and _is_this_machine(text):
@@ -40,7 +45,7 @@ def locate(source: str | Path, base: Path | None = None, allow_private: bool = F
     if text.startswith(("https://", "s3://")):
         _check_host(text, allow_private)
         return text
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", text)
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|(https?|s3):/", text)
     if scheme or text.startswith("/vsi"):
         raise InputError(
             f"{shown(text)}: only local files, https:// and s3:// are opened; "
@@ -50,6 +55,14 @@ def locate(source: str | Path, base: Path | None = None, allow_private: bool = F
     if str(path).startswith("/vsi"):
         raise InputError(f"{path}: names that start with /vsi are GDAL's own; rename the folder")
     return str(path)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_host(address: str, allow_private: bool) -> None:
@@ -109,12 +122,23 @@ def local_path(file: str) -> Path:
 
 def shown(file: str) -> str:
     """The file for messages and reports: no query string, no user or password."""
-    scheme, mark, rest = file.partition("://")
-    if not mark:
+    # One slash is a slip of whoever meant two; what follows may hold a password all the same.
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):/(/?)", file)
+    if not found or not (found[2] or f"{found[1].lower()}://" in REMOTE):
         return file
+    scheme, rest = found[1], file[found.end() :]
     # Taken apart by hand, as urlsplit refuses some addresses, and a refusal shows them too.
+    rest = _without_password(rest.lstrip("/"))
     place, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
     return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
+
+
+def _without_password(rest: str) -> str:
+    """Without a user and password, also where their ``/``, ``?`` or ``#`` was not escaped."""
+    place = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    _, colon, port = place.partition(":")
+    whole = "@" in place or not colon or port.isdigit()
+    return rest if whole else rest.rpartition("@")[2]
 
 
 def redacted(text: str) -> str:
@@ -122,4 +146,4 @@ def redacted(text: str) -> str:
 
     The last guard before a screen: whoever writes a message already uses ``shown``.
     """
-    return re.sub(r"[A-Za-z0-9+.-]+://[^\s'\"<>]+", lambda found: shown(found[0]), text)
+    return re.sub(r"[A-Za-z0-9+.-]+:/+[^\s'\"<>]+", lambda found: shown(found[0]), text)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from geounet.atomic import write_bytes
 from geounet.errors import OutputError, SettingsError
-from geounet.locations import shown
+from geounet.locations import redacted, shown
 
 
 class Objects(Protocol):
@@ -66,6 +66,9 @@ class _Folder:
 
     def remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+        # At a place that jobs share it has a folder for itself; OUT/.geounet is never empty here.
+        with suppress(OSError):
+            self._folder.parent.rmdir()
 
 
 class _Remote:
@@ -111,12 +114,13 @@ def _telling(path: str) -> Iterator[None]:
 
 
 def _filesystem(address: str) -> Any:
-    import fsspec
+    import fsspec.core
 
-    scheme = address.split("://")[0]
     try:
-        return fsspec.filesystem(scheme, use_listings_cache=False)
-    except (ImportError, ValueError) as error:
+        return fsspec.core.url_to_fs(address, use_listings_cache=False)[0]
+    except Exception as error:
+        # Each kind of store has errors of its own.
         raise SettingsError(
-            f"--store {shown(address)}: {error}; `pip install 'geounet[s3]'` has what s3:// needs"
+            f"--store {shown(address)}: cannot be used ({redacted(str(error))}); "
+            "`pip install 'geounet[s3]'` has what s3:// needs"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -232,10 +233,19 @@ def finished_job(out: Path) -> tuple[dict[str, Any], Results] | None:
         table = tuple(_class_area(**row) for row in report["classes"])
         numbers = [report[name] for name in ("hidden_ha", "nodata_pixels", "features")]
         results = Results(out, files, table, *numbers)
-        found = dict(report["fingerprint"])
+        found, sums = dict(report["fingerprint"]), dict(report["run"]["sha256"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return (found, results) if all(file.is_file() for file in files) else None
+    whole = all(file.is_file() for file in files) and all(
+        sha256_of(out / Path(name).name) == digest for name, digest in sums.items()
+    )
+    return (found, results) if whole else None
+
+
+def sha256_of(file: Path) -> str:
+    """Of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def remove_stale(out: Path, files: Sequence[Path], others: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from geounet.errors import InputError
 from geounet.grid import PIXELS, Grid
 from geounet.locations import is_remote, local_path, shown
 from geounet.raster_file import GDAL_ERRORS, cause_of, open_raster
+from geounet.small_file import refuse_special
 from geounet.transfer import USUAL, Access, Version
 from geounet.vrt import check_sources
 
@@ -160,6 +161,7 @@ def _driver(file: str, allow_vrt: bool, patches: bool) -> str:
     if is_remote(file):
         return "JP2OpenJPEG" if file.split("?")[0].lower().endswith(".jp2") else "GTiff"
     path = local_path(file)
+    refuse_special(path)
     try:
         with path.open("rb") as stream:
             head = stream.read(512)

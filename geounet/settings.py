@@ -78,7 +78,10 @@ class JobSettings(SceneOptions, VectorSettings, ComputeSettings):
     resume: Annotated[bool, Field(description="go on with an interrupted job")] = False
     store: Annotated[
         str | None,
-        Field(description="where workers keep tiles: a folder that all see, or s3://BUCKET/NAME"),
+        Field(
+            min_length=1,
+            description="where workers keep tiles: a folder that all see, or s3://BUCKET/NAME",
+        ),
     ] = None
     keep_work: Annotated[bool, Field(description="keep the tile store of a finished job")] = False
 

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from geounet.errors import GeounetError, InputError
+
+
+def refuse_special(path: Path) -> None:
+    """Raise for what is neither a file nor a folder: reading a pipe would wait for ever.
+
+    Raises:
+        InputError: naming it.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(f"{path}: is a pipe or a device, not a file; copy it into a file")
 
 
 def read_small(path: Path, most: int, what: str, wrong: type[GeounetError]) -> bytes:
@@ -20,6 +35,7 @@ def read_small(path: Path, most: int, what: str, wrong: type[GeounetError]) -> b
         InputError: if the file cannot be read.
         GeounetError: ``wrong``, if it is larger.
     """
+    refuse_special(path)
     try:
         with path.open("rb") as stream:
             text = stream.read(most + 1)

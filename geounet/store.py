@@ -5,7 +5,8 @@ that commits it. After a crash the journal says what is done, and each object pr
 SHA-256. Layout, under OUT/.geounet/:
 
     lock             held with flock by the running job
-    journal.jsonl    first the fingerprint of the job, then a line per committed tile
+    journal.jsonl    first the fingerprint of the job, then a line per committed tile, each with a
+                     checksum of its own
     tiles/           NAME-HASH.tile: zlib-compressed safetensors of uint8 layers
 """
 
@@ -169,7 +170,16 @@ def _record(entry: Mapping[str, Any]) -> TileRecord | None:
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:
-    return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    return _text({**entry, "sum": _sum(entry)}) + b"\n"
+
+
+def _text(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _sum(entry: Mapping[str, Any]) -> str:
+    """A tile object proves itself; this does it for the numbers of its line."""
+    return hashlib.sha256(_text(entry)).hexdigest()[:16]
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
@@ -179,4 +189,6 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         entry = json.loads(line)
     except ValueError:
         return None
-    return entry if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or entry.pop("sum", None) != _sum(entry):
+        return None
+    return entry

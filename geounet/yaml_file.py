@@ -16,7 +16,7 @@ SIZE_LIMIT = 2**20
 def read_mapping(
     path: Path, what: str, wrong: type[GeounetError], *, aliases: bool = False
 ) -> dict[Any, Any]:
-    """The named values in a file of at most 1 MB; no tags are followed.
+    """The named values in a file of at most 1 MB; only the tags of plain values are followed.
 
     Args:
         path: the file.
@@ -33,7 +33,10 @@ def read_mapping(
         if not aliases and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise wrong(f"{path}: uses YAML aliases, which are not read; write values out")
         found = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except GeounetError:
+        raise
+    except Exception as error:
+        # Dates, numbers and depths that it cannot make leave PyYAML as errors of many kinds.
         cause = " ".join(str(error).split())
         raise wrong(f"{path}: is not YAML: {cause}; mend that line") from error
     if not isinstance(found, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from geounet import cli
 from geounet.errors import InputError, InterruptedJobError, OutputError, SettingsError
 from geounet.segmentation import segment
 from geounet.settings import SegmentSettings
+from geounet.store import _line
 from tests.jobs import make_scene, read, smooth
+from tests.listener import Listener
 from tests.made_scenes import UTM33, north_up, write
-from tests.test_segment import StopsAfter, outputs, run, unfinished
+from tests.test_segment import SMALL, StopsAfter, outputs, run, unfinished
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +132,82 @@ def test_a_journal_line_that_we_did_not_write_is_not_believed(tamper, scene, mod
     unfinished(scene, model, tmp_path / "out")
     journal = tmp_path / "out" / ".geounet" / "journal.jsonl"
     first, *lines = journal.read_text().splitlines()
-    changed = [json.dumps(tamper(json.loads(line))) for line in lines]
-    journal.write_text("\n".join([first, *changed]) + "\n")
+    entries = [json.loads(line) for line in lines]
+    # With a sum that is right, so that only what the line says can give it away.
+    changed = [
+        _line(tamper({name: value for name, value in entry.items() if name != "sum"}))
+        for entry in entries
+    ]
+    journal.write_bytes(b"".join([f"{first}\n".encode(), *changed]))
     run(scene, model, tmp_path / "out", resume=True)
     assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"area_m2": {"0": 1e12}, "pixels": {"0": 123456}},
+        {"sha256": ""},
+        {"pixels": {"0": "x"}, "area_m2": {"0": None}},
+        {"tile": "a\0b"},
+    ],
+    ids=lambda change: " ".join(change),
+)
+def test_a_journal_line_that_was_changed_on_the_disk_is_done_again(change, scene, model, tmp_path):
+    unfinished(scene, model, tmp_path / "out", formats=("none",))
+    whole = run(scene, model, tmp_path / "whole", formats=("none",))
+    journal = tmp_path / "out" / ".geounet" / "journal.jsonl"
+    lines = journal.read_text().splitlines()
+    lines[1] = json.dumps(json.loads(lines[1]) | change)
+    journal.write_text("\n".join(lines) + "\n")
+    found = run(scene, model, tmp_path / "out", resume=True, formats=("none",))
+    assert found.classes == whole.classes
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
+
+
+def test_resume_of_a_finished_job_whose_file_was_damaged_makes_it_again(scene, model, tmp_path):
+    run(scene, model, tmp_path / "out", formats=("none",))
+    whole = outputs(tmp_path / "out")
+    os.truncate(tmp_path / "out" / "mask.tif", 1000)
+    run(scene, model, tmp_path / "out", resume=True, formats=("none",))
+    assert outputs(tmp_path / "out") == whole
+
+
+def test_a_store_is_found_again_whatever_the_machine_is_called(scene, model, tmp_path, monkeypatch):
+    store = tmp_path / "store"
+    unfinished(scene, model, tmp_path / "out", formats=("none",), store=str(store))
+    journal = tmp_path / "out" / ".geounet" / "journal.jsonl"
+    done = len(journal.read_text().splitlines()) - 1
+    assert done
+    monkeypatch.setattr("socket.gethostname", lambda: "another")
+    listener = Listener()
+    settings = SegmentSettings(
+        **{**SMALL, "formats": ("none",), "store": str(store), "resume": True}
+    )
+    segment(scene, model, tmp_path / "out", settings, listener)
+    assert listener.stages[0][2] > 0
+    assert not list(store.iterdir())
+
+
+def test_a_scene_that_changed_is_named_by_file_and_field(scene, model, tmp_path):
+    path = shutil.copy(scene, tmp_path / "scene.tif")
+    unfinished(path, model, tmp_path / "out")
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(AREA="another")
+        file.write(file.read(1) + 1, 1)
+    with pytest.raises(SettingsError, match=r"scene\.files.*scene\.tif\.\w+ was .* and is now "):
+        run(path, model, tmp_path / "out", resume=True)
+
+
+def test_an_output_that_cannot_be_placed_is_refused_before_any_tile(scene, model, tmp_path):
+    (tmp_path / "out" / "mask.tif").mkdir(parents=True)
+    listener = Listener()
+    settings = SegmentSettings(window=64, formats=("none",), overwrite=True)
+    with pytest.raises(OutputError, match=r"mask\.tif: is a folder"):
+        segment(scene, model, tmp_path / "out", settings, listener)
+    with pytest.raises(OutputError, match="character that file names should not"):
+        segment(scene, model, tmp_path / "o\nut", settings, listener)
+    assert not listener.stages
 
 
 def test_an_area_of_interest_may_be_the_whole_world(scene, model, tmp_path):

@@ -25,6 +25,7 @@ from geounet.assess.form import form_qml
 from geounet.errors import InputError, OutputError
 from geounet.grid import Grid
 from geounet.placing import folder_beside, named, place
+from geounet.small_file import refuse_special
 
 POINTS, PIXELS = "points", "pixels"
 FIELDS = ("id", "class", "confidence", "comment")
@@ -143,6 +144,7 @@ def _through(t: Affine, x: ndarray, y: ndarray) -> tuple[ndarray, ndarray]:
 
 
 def _check_kind(path: Path) -> None:
+    refuse_special(path)
     try:
         with path.open("rb") as stream:
             head = stream.read(len(_MAGIC))

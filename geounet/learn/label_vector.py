@@ -22,6 +22,7 @@ from geounet.learn.data_settings import DataSettings
 from geounet.learn.label_coding import UNLABELLED, class_value, some
 from geounet.learn.label_settings import ClassKey, VectorSettings, attribute_text
 from geounet.locations import is_remote
+from geounet.small_file import refuse_special
 
 MAGIC = {
     ".gpkg": b"SQLite format 3\0",
@@ -132,6 +133,7 @@ def _check_kind(file: str) -> None:
     if is_remote(file):
         raise InputError(f"{file}: vector labels are read from local files; download it first")
     kind = Path(file).suffix.lower()
+    refuse_special(Path(file))
     try:
         with Path(file).open("rb") as stream:
             head = stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()

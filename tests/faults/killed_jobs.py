@@ -24,7 +24,6 @@ class KilledJob:
     Attributes:
         tokens: of the command.
         files: the bytes that a folder holds at the end, or what stands for them.
-        cpu: seconds of CPU time of the whole run.
         operations: how many of its own file operations were below its folder.
         outputs: reads ``files`` from a folder.
     """
@@ -32,7 +31,6 @@ class KilledJob:
     zygote: Zygote
     tokens: Sequence[str]
     files: dict[str, Any]
-    cpu: float
     operations: int
     outputs: Callable[[Path], dict[str, Any]]
 
@@ -52,6 +50,15 @@ class KilledJob:
         assert self.start(out, fate=Fate(pattern.format(out=out), log=str(log))).wait() == 0
         return int(log.read_text())
 
+    def measured(self, out: Path) -> float:
+        """Seconds of CPU time of an uninterrupted run that finds its programs compiled."""
+        child, cpu = self.start(out), 0.0
+        while child.poll() is None:
+            cpu = max(cpu, child.cpu)
+            time.sleep(0.005)
+        assert child.returncode == 0, child.errors
+        return cpu
+
     def killed_after(self, out: Path, cpu: float) -> bool:
         """Whether the job came to that many seconds of CPU time, and was killed there."""
         child = self.start(out)
@@ -64,9 +71,9 @@ class KilledJob:
     def assert_survives(self, moments: Sequence[float], folder: Path) -> int:
         """Kill it at each of these shares of its CPU time; returns how often it came to that."""
         places = [folder / str(k) for k in range(len(moments))]
+        cpu = self.measured(folder / "measured")
         killed = [
-            self.killed_after(out, share * self.cpu)
-            for out, share in zip(places, moments, strict=True)
+            self.killed_after(out, share * cpu) for out, share in zip(places, moments, strict=True)
         ]
         for out, share in zip(places, moments, strict=True):
             self.assert_sound_and_resumes(out, share)
@@ -113,12 +120,8 @@ def whole(
     out, log = folder / "out", folder / "operations"
     fate = Fate(f"open .* {out}/.*|os.* {out}/.*", log=str(log))
     child = zygote.start([token.format(out=out) for token in tokens], fate=fate)
-    cpu = 0.0
-    while child.poll() is None:
-        cpu = max(cpu, child.cpu)
-        time.sleep(0.005)
-    assert child.returncode == 0, child.errors
-    return KilledJob(zygote, tokens, outputs(out), cpu, int(log.read_text()), outputs)
+    assert child.wait() == 0, child.errors
+    return KilledJob(zygote, tokens, outputs(out), int(log.read_text()), outputs)
 
 
 def hidden(out: Path) -> list[str]:

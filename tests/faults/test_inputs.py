@@ -128,6 +128,53 @@ def test_a_compression_that_cannot_be_read_is_named(number, model, tmp_path, cap
     assert not (tmp_path / "out" / "mask.tif").exists()
 
 
+WRONG_YAML = {
+    "a day that is none": "date: 2024-99-99",
+    "a number of 5,000 digits": "scale: " + "9" * 5000,
+    "tagged integer": "scale: !!int abc",
+    "tagged boolean": "scale: !!bool abc",
+    "tagged time": "date: !!timestamp abc",
+    "nested": "bands: " + "[" * 3000,
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_YAML)
+def test_yaml_that_cannot_be_read_ends_in_one_line(kind, scene, model, tmp_path, capsys):
+    """A1: also beside a good scene, which is mapped."""
+    path = tmp_path / "wrong.yaml"
+    path.write_text(WRONG_YAML[kind] + "\n")
+    assert command(["inspect", str(path)]) == 3
+    said = capsys.readouterr().err
+    assert "wrong.yaml: is not YAML" in said
+    assert said.count("\n") == 1
+    assert command(["train", str(path), str(tmp_path / "trained")]) == 2
+    assert "wrong.yaml" in capsys.readouterr().err
+
+
+def test_pipes_are_refused_and_not_waited_for(scene, model, tmp_path, capsys):
+    """A1: an archive may hold them."""
+    for name in ("pipe.tif", "pipe.yaml", "pipe.gpkg"):
+        os.mkfifo(tmp_path / name)
+    pipe = {suffix: str(tmp_path / f"pipe.{suffix}") for suffix in ("tif", "yaml", "gpkg")}
+    scenes = [str(scene), pipe["tif"]]
+    settings = ["--model", str(model), "--format", "none", "--window", "64", "--quiet"]
+    assert command(["inspect", pipe["tif"]]) == 3
+    assert command(["inspect", pipe["yaml"]]) == 3
+    assert command(["train", pipe["yaml"], str(tmp_path / "trained")]) == 3
+    out = str(tmp_path / "out")
+    assert command(["segment", str(scene), out, *settings, "--aoi", pipe["gpkg"]]) == 3
+    assert capsys.readouterr().err.count("is a pipe or a device") == 4
+    assert command(["segment", *scenes, str(tmp_path / "many"), *settings]) == 4
+    assert (tmp_path / "many" / "scene" / "mask.tif").exists()
+
+
+@pytest.mark.parametrize("store", ["", "github://a/b", "nothing://a/b"])
+def test_a_store_that_cannot_be_is_a_wrong_setting(store, scene, model, tmp_path, capsys):
+    tokens = ["segment", str(scene), str(tmp_path / "out"), "--model", str(model)]
+    assert command([*tokens, "--store", store]) == 2
+    assert "store" in capsys.readouterr().err
+
+
 class Truncates(Listener):
     """Cuts a file short once the first tile is done."""
 

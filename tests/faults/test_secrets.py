@@ -170,3 +170,22 @@ def test_no_refusal_tells_a_secret(arguments, geounet, served, monkeypatch):
     done = geounet(*(argument.format(address) for argument in arguments))
     assert done.returncode in (2, 3, 4, 5, 6), done.stderr
     refuse_secrets(done)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://user:pa/hunter2@host.example/x.tif",
+        "https://user:hunter2/pa@host.example/x.tif",
+        "https://user:hunter2?pa@host.example/x.tif",
+        "https://user:pa#hunter2@host.example/x.tif",
+        "https:/user:hunter2@host.example/x.tif",
+        "s3://user:hun/ter2@bucket/x.tif",
+    ],
+)
+def test_a_password_that_was_not_escaped_is_not_shown(address, capsys):
+    """G9: a slash that should have been %2F ends the host's part, and the password's."""
+    assert cli.run(["inspect", address, "--debug"]) == 3
+    said = capsys.readouterr().err
+    assert "x.tif: " in said
+    assert not re.search("user:|hun|ter2", said), said
