@@ -197,16 +197,16 @@ def first_difference(before: Any, now: Any, name: str = "") -> str:
             if difference:
                 return difference
         return ""
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        pairs = zip(before, now, range(len(now)), strict=True)
-        found = (first_difference(a, b, f"{name}.{_called(b, k)}") for a, b, k in pairs)
+    if _are_files(before) and _are_files(now) and len(before) == len(now):
+        pairs = zip(before, now, strict=True)
+        found = (first_difference(a, b, f"{name}.{b['file']}") for a, b in pairs)
         return next(filter(None, found), "")
     return "" if before == now else f"{name} was {_short(before)} and is now {_short(now)}"
 
 
-def _called(entry: Any, index: int) -> str:
-    """An entry of a list: the file that it is of, or its number."""
-    return str(entry.get("file", index)) if isinstance(entry, dict) else str(index)
+def _are_files(value: Any) -> bool:
+    """True for a list of what is known of files, each with its name."""
+    return isinstance(value, list) and all(isinstance(e, dict) and "file" in e for e in value)
 
 
 def _short(value: Any) -> str:
