@@ -11,6 +11,8 @@ import os
 import signal
 from types import FrameType
 
+from geounet.errors import INTERRUPTED
+
 
 def main() -> None:
     """See ``geounet.cli.main``."""
@@ -21,7 +23,7 @@ def main() -> None:
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    os.write(2, b"geounet: interrupted; a job that keeps its tiles goes on with --resume\n")
+    os.write(2, f"geounet: {INTERRUPTED}\n".encode())
     os._exit(130)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError, Parameter
 
-from geounet.errors import GeounetError, SettingsError
+from geounet.errors import INTERRUPTED, GeounetError, SettingsError
 from geounet.locations import redacted
 from geounet.streams import NobodyReads, guard
 
@@ -105,7 +105,7 @@ def run(tokens: list[str]) -> int:
     except GeounetError as error:
         return _fail(str(error), error.exit_code, tokens)
     except KeyboardInterrupt:
-        return _fail("interrupted; a job that keeps its tiles goes on with --resume", 130, tokens)
+        return _fail(INTERRUPTED, 130, tokens)
     except NobodyReads:
         return 0
     except Exception as error:

@@ -12,6 +12,8 @@ from typing import ParamSpec, TypeVar
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
+INTERRUPTED = "interrupted; a job that keeps its tiles goes on with --resume"
+
 
 class GeounetError(Exception):
     """A failure that was foreseen; ``exit_code`` is what the command returns for it."""

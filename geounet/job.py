@@ -23,6 +23,8 @@ from geounet.store import Journal, TileRecord, TileStore
 WORK = ".geounet"
 KEPT = "finished.jsonl"
 """The journal of a finished job that was asked to keep its tiles."""
+_NO_NAME = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters, which GDAL drops, and what is no UTF-8, which no report could hold."""
 _PARTS = re.compile(
     r"\.(mask(\.tif\.aux)?|confidence|probabilities|score|loss_date|features|alerts|zones|report"
     r"|config|metrics|model|learning|predictions|confusion)"
@@ -95,7 +97,7 @@ def hold(out: Path) -> Iterator[Path]:
         OutputError: if another job runs there, or if it cannot be written.
     """
     work, is_new = out / WORK, not out.exists()
-    if not str(out).isprintable():
+    if _NO_NAME.search(str(out)):
         raise OutputError(f"{str(out)!r}: holds a character that file names should not; rename it")
     refuse_link(work)
     with _writing(out):

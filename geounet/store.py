@@ -7,6 +7,7 @@ SHA-256. Layout, under OUT/.geounet/:
     lock             held with flock by the running job
     journal.jsonl    first the fingerprint of the job, then a line per committed tile, each with a
                      checksum of its own
+    name             of this job at a store that jobs share
     tiles/           NAME-HASH.tile: zlib-compressed safetensors of uint8 layers
 """
 
