@@ -17,11 +17,12 @@ from typing import Any
 
 import distributed
 from distributed import Client, Future
+from distributed.client import ClosedClientError
 
 from geounet.errors import ClusterError, LostItemError
 
-GONE = (OSError, CancelledError)
-"""What Dask raises where a connection ends."""
+GONE = (OSError, CancelledError, ClosedClientError)
+"""What Dask raises where a connection ends, or ended a moment ago."""
 POLL = 0.5
 """Seconds between looks at what Dask does not tell."""
 LONELY = 60.0
@@ -77,11 +78,15 @@ class Flights:
     @property
     def has_room(self) -> bool:
         self._look()
-        return len(self._under_way) < self._limit
+        return len(self) < self._limit
 
     def start(self, flight: Flight) -> None:
-        """Send a flight off."""
-        future = self._client.submit(self._task, flight.items, pure=False)
+        """Send a flight off; one that cannot be sent now begins anew with its scheduler."""
+        try:
+            future = self._client.submit(self._task, flight.items, pure=False)
+        except GONE:
+            self._forgotten.append(flight)
+            return
         self._under_way[future] = flight, time.monotonic()
         future.add_done_callback(self._done.put)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 import psutil
 import pytest
 
 from geounet.cluster import OneDevice, _refuse_crowd, cluster
 from geounet.engine import run
-from geounet.errors import GeounetError, SettingsError
+from geounet.errors import ClusterError, GeounetError, SettingsError
 from geounet.settings import ComputeSettings
 
 
@@ -41,6 +42,20 @@ def test_a_scheduler_that_does_not_answer_is_named():
     silent = cluster(ComputeSettings(scheduler="tcp://127.0.0.1:9"))
     with pytest.raises(GeounetError, match=r"tcp://127\.0\.0\.1:9: no Dask scheduler answers"):
         silent.__enter__()
+
+
+@dataclass(frozen=True)
+class Visited:
+    seconds: dict[str, float]
+
+
+def visit(items):
+    return [Visited({"compute": 0.1}) for _ in items]
+
+
+def test_a_client_that_ends_while_tasks_are_sent_is_a_scheduler_that_is_gone():
+    with cluster() as client, pytest.raises(ClusterError, match=r"scheduler is gone.*--resume"):
+        run(client, visit, range(50), lambda _: client.close(), should_stop=lambda: False)
 
 
 def test_nothing_to_do_ends_at_once():
