@@ -133,6 +133,7 @@ def outputs(folder):
     return {**found, "report.json": report, "report.html": page}
 
 
+@pytest.mark.slow
 def test_the_same_job_gives_the_same_bytes_in_processes_and_in_threads(scene, model, tmp_path):
     wanted = {"formats": ("gpkg", "geojson", "shp"), "confidence": True, "probabilities": True}
     for out, workers in (("a", 0), ("b", 0), ("c", 2)):

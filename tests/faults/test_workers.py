@@ -90,6 +90,7 @@ def test_an_item_that_never_ends_is_tried_again_elsewhere_and_then_lost(tmp_path
     assert lost == {BAD: "not done after 3 s"}
 
 
+@pytest.mark.slow
 def test_a_thread_that_never_ends_is_named_with_the_way_out():
     with cluster() as client, pytest.raises(ClusterError, match="--workers 1"):
         done(client, partial(visit, partial(_sleep, 8), (BAD,)), Trouble(0.5))
