@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError, Parameter
 
-from geounet.errors import INTERRUPTED, GeounetError, SettingsError
+from geounet.errors import INTERRUPTED, BugError, GeounetError, SettingsError
 from geounet.locations import redacted
 from geounet.streams import NobodyReads, guard
 
@@ -112,13 +112,7 @@ def run(tokens: list[str]) -> int:
         fault = _settings_fault(error)
         if fault:
             return _fail(fault, SettingsError.exit_code, tokens)
-        kind = type(error).__name__
-        return _fail(
-            f"{kind}: {error}: this is a bug in geounet; "
-            "please report it with the output of --debug and `geounet doctor`",
-            1,
-            tokens,
-        )
+        return _fail(str(BugError(error)), BugError.exit_code, tokens)
 
 
 def _usage(error: CycloptsError) -> str:

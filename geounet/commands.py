@@ -9,13 +9,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import format_exception
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
 from geounet.errors import GeounetError, InputError, PartialError, SettingsError
 from geounet.learn.evaluate_settings import EvaluateSettings
-from geounet.locations import shown
+from geounet.locations import redacted, shown
 from geounet.scene_options import SceneOptions
 from geounet.settings import SegmentSettings
 from geounet.vector_settings import VectorSettings
@@ -62,7 +63,7 @@ def segment(
     elif len(scenes) == 1:
         _segment_one(scenes[0], model, Path(out), settings, reporter_of(talk))
     else:
-        _segment_many(scenes, model, Path(out), settings, reporter_of(talk))
+        _segment_many(scenes, model, Path(out), settings, talk)
 
 
 def vectorize(
@@ -213,7 +214,7 @@ def _segment_one(
 
 
 def _segment_many(
-    scenes: list[str], model: str, out: Path, settings: SegmentSettings, reporter: Reporter
+    scenes: list[str], model: str, out: Path, settings: SegmentSettings, talk: Talk
 ) -> None:
     from geounet.outputs import MapWithHolesError
     from geounet.segmentation import segment_all
@@ -222,18 +223,34 @@ def _segment_many(
     if settings.bands:
         raise SettingsError("--band names the files of one scene; give one SCENE, or a scene.yaml")
     failed: list[GeounetError] = []
-    for name, outcome in segment_all(scenes, model, out, settings, reporter):
+    for name, outcome in segment_all(scenes, model, out, settings, reporter_of(talk)):
         if isinstance(outcome, MapWithHolesError):
             print_results(outcome.results)
         if isinstance(outcome, GeounetError):
             failed.append(outcome)
-            print(f"geounet: {shown(name)}: {outcome}", file=sys.stderr)
+            _tell(name, outcome, talk)
         else:
             print_results(outcome)
-    if len(failed) == len(scenes) and len({type(error) for error in failed}) == 1:
-        raise type(failed[0])(f"all {len(scenes)} scenes failed, see above")
     if failed:
-        raise PartialError(f"{len(failed)} of {len(scenes)} scenes failed, see above")
+        raise _failure_of_many(failed, len(scenes))
+
+
+def _tell(scene: str, error: GeounetError, talk: Talk) -> None:
+    """Say why one scene of several failed; that of the command itself is cli.py's to say."""
+    if talk.debug:
+        print(redacted("".join(format_exception(error))), file=sys.stderr, end="")
+    told, name = redacted(" ".join(str(error).split())), shown(scene)
+    print(f"geounet: {told}" if name in told else f"geounet: {name}: {told}", file=sys.stderr)
+
+
+def _failure_of_many(failed: Sequence[GeounetError], count: int) -> GeounetError:
+    """The exit code is that of all scenes if all failed alike, else that of a part."""
+    codes = {error.exit_code for error in failed}
+    if len(failed) < count or len(codes) > 1:
+        return PartialError(f"{len(failed)} of {count} scenes failed, see above")
+    error = GeounetError(f"all {count} scenes failed, see above")
+    error.exit_code = codes.pop()
+    return error
 
 
 def _print_plans(scenes: Sequence[str], model: str, settings: SegmentSettings) -> None:

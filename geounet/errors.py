@@ -59,6 +59,17 @@ class ModelError(GeounetError):
     exit_code = 6
 
 
+class BugError(GeounetError):
+    """A failure that nobody foresaw; what it was is its cause."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"{type(error).__name__}: {error}: this is a bug in geounet; "
+            "please report it with the output of --debug and `geounet doctor`"
+        )
+        self.__cause__ = error
+
+
 class InterruptedJobError(GeounetError):
     """The user or the system asked the job to stop; what was done is kept."""
 

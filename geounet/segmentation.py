@@ -15,7 +15,7 @@ from typing import Any
 
 import shapely
 
-from geounet.errors import GeounetError, InputError, InterruptedJobError
+from geounet.errors import BugError, GeounetError, InputError, InterruptedJobError
 from geounet.fit import stretched
 from geounet.labelling import Work, label_tiles
 from geounet.locations import shown
@@ -137,7 +137,7 @@ def _outcome(
     """A scene and its results, or why it failed.
 
     Raises:
-        GeounetError: of an interrupt; with ``fail_fast`` any.
+        Exception: of an interrupt; with ``fail_fast`` any.
     """
     try:
         if isinstance(begun, GeounetError):
@@ -148,10 +148,10 @@ def _outcome(
         yield scene, begun.result()
     except InterruptedJobError:
         raise
-    except GeounetError as error:
+    except Exception as error:
         if settings.fail_fast:
             raise
-        yield scene, error
+        yield scene, error if isinstance(error, GeounetError) else BugError(error)
 
 
 def _with_stretch(prepared: Prepared) -> Prepared:

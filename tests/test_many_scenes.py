@@ -6,8 +6,9 @@ import signal
 
 import pytest
 
-from geounet import cli
+from geounet import cli, segmentation
 from geounet.errors import GeounetError, InputError
+from geounet.outputs import MapWithHolesError, Results
 from geounet.segmentation import segment, segment_all
 from geounet.settings import SegmentSettings
 from tests.jobs import make_scene
@@ -56,3 +57,56 @@ def test_a_stop_ends_all_and_a_resume_does_the_rest(scenes, model, tmp_path):
     segment(good[0], model, tmp_path / "all" / "s0", SETTINGS.model_copy(update={"resume": True}))
     segment(good[0], model, tmp_path / "s0", SETTINGS)
     assert outputs(tmp_path / "all" / "s0") == outputs(tmp_path / "s0")
+
+
+@pytest.fixture
+def two_with_a_bug(scenes, monkeypatch):
+    """Two scenes, of which the first meets what nobody foresaw."""
+    real = segmentation.prepare
+
+    def prepare(scene, *others):
+        if str(scene) == str(scenes[0]):
+            raise KeyError("nobody thought of it")
+        return real(scene, *others)
+
+    monkeypatch.setattr(segmentation, "prepare", prepare)
+    return [str(scenes[0]), str(scenes[2])]
+
+
+def test_a_bug_that_one_scene_meets_does_not_stop_the_others(
+    two_with_a_bug, model, tmp_path, capsys
+):
+    tokens = ["segment", *two_with_a_bug, str(tmp_path / "all"), "--model", str(model)]
+    assert cli.run([*tokens, "--window", "64", "--progress", "none"]) == 4
+    assert (tmp_path / "all" / "s2" / "mask.tif").exists()
+    lines = capsys.readouterr().err.splitlines()
+    first, last = (line for line in lines if line.startswith("geounet:"))
+    assert "s0.tif: KeyError" in first and "this is a bug in geounet" in first
+    assert last == "geounet: 1 of 2 scenes failed, see above"
+    assert cli.run([*tokens, "--overwrite", "--fail-fast"]) == 1
+
+
+def test_with_debug_the_place_of_each_failure_is_shown(two_with_a_bug, model, tmp_path, capsys):
+    tokens = ["segment", *two_with_a_bug, str(tmp_path / "all"), "--model", str(model), "--debug"]
+    assert cli.run([*tokens, "--window", "64"]) == 4
+    assert 'raise KeyError("nobody thought of it")' in capsys.readouterr().err
+
+
+def test_scenes_that_all_fail_alike_end_with_their_own_code(scenes, model, tmp_path, capsys):
+    bad = tmp_path / "bad.tif"
+    bad.write_text("no image either")
+    tokens = ["segment", str(scenes[1]), str(bad), str(tmp_path / "all"), "--model", str(model)]
+    assert cli.run(tokens) == 3
+    lines = capsys.readouterr().err.splitlines()
+    named = zip(lines, [scenes[1], bad], strict=False)
+    assert [line.count(f"{path}: ") for line, path in named] == [1, 1]
+    assert lines[-1] == "geounet: all 2 scenes failed, see above"
+
+
+def test_maps_that_all_have_holes_end_with_their_code(scenes, model, tmp_path, monkeypatch):
+    def with_holes(scene, *others):
+        raise MapWithHolesError(f"{scene}: 1 tile was lost", Results(tmp_path, (), (), 0.0, 0, 0))
+
+    monkeypatch.setattr(segmentation, "segment", with_holes)
+    tokens = ["segment", str(scenes[0]), str(scenes[2]), str(tmp_path / "all")]
+    assert cli.run([*tokens, "--model", str(model)]) == 4
