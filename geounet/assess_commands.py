@@ -17,6 +17,7 @@ from geounet.commands import Flat, Talk, Talking
 def design(
     map: Annotated[str, Parameter(help="class raster, made here or elsewhere")],
     out: Annotated[str, Parameter(help="GeoPackage of points to write: .gpkg")],
+    *,
     settings: Annotated[DesignSettings, Flat] = DesignSettings(),
     talk: Talking = Talk(),
 ) -> None:
@@ -34,6 +35,7 @@ def design(
 def estimate(
     points: Annotated[str, Parameter(help="GeoPackage of `assess design`, filled in")],
     map: Annotated[str, Parameter(name="--map", help="class raster that is judged")],
+    *,
     settings: Annotated[EstimateSettings, Flat] = EstimateSettings(),
     talk: Talking = Talk(),
 ) -> None:

@@ -35,7 +35,10 @@ def placed(path: Path) -> Iterator[Path]:
         sync(path.parent)
     except OSError as error:
         cause = error.strerror or error
-        raise OutputError(f"{path}: cannot be written ({cause}; {free_at(path)})") from error
+        raise OutputError(
+            f"{path}: cannot be written ({cause}; {free_at(path)}); make room, or see to the "
+            "folder's permissions, and run the command again"
+        ) from error
     finally:
         # Where a parent is a file, unlink fails too: the error above is the one to tell.
         with suppress(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,10 @@ class CellFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def put(self, number: int, cell: Cell) -> None:
-        """Write a cell's file."""
+    def put(self, number: int, cell: Cell) -> str:
+        """Write a cell's file; returns its SHA-256."""
         columns = {
+            "held": np.array([cell.held]),
             **_columns("finished", cell.finished),
             **_columns("open", cell.open),
             **{f"edge.{name}": side for name, side in cell.edges._asdict().items()},
@@ -36,6 +38,19 @@ class CellFiles:
         # safetensors writes the memory behind a view as it lies, whatever its strides.
         data = save({name: np.ascontiguousarray(column) for name, column in columns.items()})
         write_bytes(self._path(number), data)
+        return sha256(data).hexdigest()
+
+    def holds(self, number: int, digest: str) -> bool:
+        """True if the cell's file is there and has this SHA-256."""
+        try:
+            return sha256(self._path(number).read_bytes()).hexdigest() == digest
+        except OSError:
+            return False
+
+    def held(self, number: int) -> int:
+        """Arcs of a cell that were left less simplified."""
+        with _opened(self._path(number)) as file:
+            return int(file.get_tensor("held")[0])
 
     def whole(self, number: int) -> Sums:
         """The sums of the finished regions of a cell."""

@@ -11,7 +11,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from geounet.errors import INTERRUPTED, BugError, GeounetError, SettingsError
 from geounet.locations import redacted
@@ -116,6 +116,9 @@ def run(tokens: list[str]) -> int:
 
 
 def _usage(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError):
+        more = " ".join(error.unused_tokens or [])
+        return f"{more}: more than this command takes; `geounet COMMAND --help` shows what it does"
     return _settings_fault(error) or f"{' '.join(str(error).split())} See `geounet --help`."
 
 

@@ -69,6 +69,7 @@ def segment(
 def vectorize(
     mask: Annotated[str, Parameter(help="class raster, made here or elsewhere")],
     out: Annotated[str, Parameter(help="file to write: .gpkg, .shp, .fgb … by its ending")],
+    *,
     settings: Annotated[VectorSettings, Flat] = VectorSettings(),
     talk: Talking = Talk(),
 ) -> None:
@@ -83,6 +84,7 @@ def vectorize(
 def train(
     config: Annotated[str, Parameter(help="YAML file: data, classes, network, optimiser")],
     out: Annotated[str, Parameter(help="new folder for the model and its metrics")],
+    *,
     data: Annotated[
         str | None, Parameter(help="folder of the data, over the config's root")
     ] = None,
@@ -109,6 +111,7 @@ def evaluate(
     model: Annotated[str, Parameter(help="name of a shipped model, or a .safetensors file")],
     config: Annotated[str, Parameter(help="YAML file of a training: data, classes, split")],
     out: Annotated[str, Parameter(help="folder for evaluation.json, scenes.csv and pictures")],
+    *,
     data: Annotated[
         str | None, Parameter(help="folder of the data, over the config's root")
     ] = None,
@@ -154,6 +157,7 @@ def import_models(
     weights: Annotated[str, Parameter(help=".safetensors weights of a segmentation_models Unet")],
     card: Annotated[str, Parameter(help="YAML file: name, bands, mean, std, classes, licence")],
     out: Annotated[str, Parameter(help=".safetensors model to write")],
+    *,
     overwrite: Annotated[bool, Parameter(help="replace the model if it is there")] = False,
 ) -> None:
     """Make a model from the weights of segmentation_models.pytorch's Unet over resnet18 or 34."""
@@ -165,6 +169,7 @@ def import_models(
 
 def inspect(
     scene: Annotated[str, Parameter(help="raster, product folder or scene.yaml")],
+    *,
     band: Bands = (),
     options: Annotated[SceneOptions, Flat] = SceneOptions(),
     talk: Talking = Talk(),
@@ -192,6 +197,7 @@ def doctor() -> None:
 
 def demo(
     out: Annotated[str, Parameter(help="new folder for the results")] = "geounet-demo",
+    *,
     overwrite: Annotated[bool, Parameter(help="replace what the folder holds")] = False,
     talk: Talking = Talk(),
 ) -> None:

@@ -9,27 +9,33 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from geounet.atomic import free_at, write_bytes
 from geounet.errors import OutputError, SettingsError
+from geounet.placing import refuse_unprintable
 from geounet.store import Journal, TileRecord, TileStore
 
 WORK = ".geounet"
 KEPT = "finished.jsonl"
 """The journal of a finished job that was asked to keep its tiles."""
-_NO_NAME = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-"""Control characters, which GDAL drops, and what is no UTF-8, which no report could hold."""
 _PARTS = re.compile(
     r"\.(mask(\.tif\.aux)?|confidence|probabilities|score|loss_date|features|alerts|zones|report"
     r"|config|metrics|model|learning|predictions|confusion)"
     r"\.\w+\.part(\.\w+)?"
 )
+
+
+class Taken(NamedTuple):
+    """The committed tiles of an earlier run that lie as they were; how many do not any more."""
+
+    records: Mapping[str, TileRecord]
+    gone: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,15 @@ class Job:
     journal: Journal
     store: TileStore
 
-    def begin(self, fingerprint: Mapping[str, Any], resume: bool) -> dict[str, TileRecord]:
+    def begin(
+        self,
+        fingerprint: Mapping[str, Any],
+        resume: bool,
+        holds: Callable[[TileRecord], bool] | None = None,
+    ) -> Taken:
         """Start the journal, or take over the committed tiles of an earlier run.
+
+        ``holds`` tells whether a tile lies as it was; without it the tile store does.
 
         Raises:
             SettingsError: on resume, if the fingerprint changed, naming the field.
@@ -51,11 +64,11 @@ class Job:
             with _writing(self.out):
                 self.store.objects.begin()
             self.journal.start(fingerprint)
-            return {}
+            return Taken({})
         refuse_difference(self.out, earlier, fingerprint)
-        sound = [record for record in records.values() if self.store.holds(record)]
+        sound = list(filter(holds or self.store.holds, records.values()))
         self.journal.mend(fingerprint, sound)
-        return {record.tile: record for record in sound}
+        return Taken({record.tile: record for record in sound}, len(records) - len(sound))
 
     def earlier_fingerprint(self) -> dict[str, Any] | None:
         """What an unfinished run in this folder began with."""
@@ -97,8 +110,7 @@ def hold(out: Path) -> Iterator[Path]:
         OutputError: if another job runs there, or if it cannot be written.
     """
     work, is_new = out / WORK, not out.exists()
-    if _NO_NAME.search(str(out)):
-        raise OutputError(f"{str(out)!r}: holds a character that file names should not; rename it")
+    refuse_unprintable(out)
     refuse_link(work)
     with _writing(out):
         work.mkdir(parents=True, exist_ok=True)

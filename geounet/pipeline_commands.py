@@ -38,6 +38,7 @@ def flood(
     before: First,
     after: Annotated[str, Parameter(help="scene of the second date")],
     out: Annotated[str, Parameter(help="new folder for the map, its polygons and tables")],
+    *,
     model: Model = "water",
     band: Bands = (),
     config: Config = None,

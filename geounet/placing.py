@@ -6,6 +6,7 @@ leaves behind when it fails (journals, overviews) goes with the folder.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from pathlib import Path
 
 from geounet.atomic import free_at, sync
 from geounet.errors import OutputError
+
+_NO_NAME = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters, which GDAL drops, and what is no UTF-8, which no report could hold."""
 
 
 @contextmanager
@@ -25,18 +29,41 @@ def folder_beside(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: if the folder of ``path`` cannot be written.
     """
+    with made_for(path):
+        with named(path, OSError):
+            start, end = f".{path.stem}.", ".part"
+            folder = Path(tempfile.mkdtemp(prefix=start, suffix=end, dir=path.parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def made_for(path: Path) -> Iterator[None]:
+    """The folder of ``path`` is there; what was made for it goes, if nothing was put there.
+
+    Raises:
+        OutputError: if it cannot be made.
+    """
     made = [parent for parent in path.parents if not parent.exists()]
     with named(path, OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", suffix=".part", dir=path.parent))
     try:
-        yield folder
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         for parent in made:
             # What holds a file stays.
             with suppress(OSError):
                 parent.rmdir()
+
+
+def remove_parts_of(path: Path) -> None:
+    """Remove the temporary folders beside ``path`` that killed runs left."""
+    ours = re.compile(re.escape(f".{path.stem}.") + r"[a-z0-9_]{8}\.part")
+    for left in path.parent.iterdir():
+        if ours.fullmatch(left.name):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def place(folder: Path, path: Path) -> None:
@@ -47,12 +74,23 @@ def place(folder: Path, path: Path) -> None:
     sync(path.parent)
 
 
+def refuse_unprintable(path: Path) -> None:
+    """Refuse a name that could not be written as it stands.
+
+    Raises:
+        OutputError: naming it, with the character written out.
+    """
+    if _NO_NAME.search(str(path)):
+        raise OutputError(f"{str(path)!r}: holds a character that file names should not; rename it")
+
+
 def check_free(path: Path, *, overwrite: bool) -> None:
-    """Refuse a name that is taken.
+    """Refuse a name that is taken, or cannot be one.
 
     Raises:
         OutputError: if ``path`` exists and may not be replaced.
     """
+    refuse_unprintable(path)
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; give the name of a file")
     if path.exists() and not overwrite:

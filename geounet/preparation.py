@@ -20,7 +20,7 @@ from geounet.model_file import Model, load_model
 from geounet.planning import JobPlan, make_plan
 from geounet.scene import open_scene
 from geounet.settings import ComputeSettings, JobSettings, SegmentSettings
-from geounet.vector_settings import VectorSettings
+from geounet.vector_settings import POLYGONS
 from geounet.vectorization import chosen_values, zones_of
 from geounet.versions import versions
 from geounet.zones import Zones
@@ -94,10 +94,6 @@ def fingerprint(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-_POLYGONS = {*VectorSettings.model_fields} - {"overwrite", "zones", "zone_field"}
-# ^ Zones are told by what they hold.
-
-
 def identity_of(
     settings: JobSettings,
     model: Model,
@@ -116,7 +112,7 @@ def identity_of(
         "device": plan.machine.device,
         "aoi": hashlib.sha256(outline).hexdigest() if outline else "",
         "zones": _digest(zones) if zones else "",
-        "polygons": settings.model_dump(mode="json", include=_POLYGONS),
+        "polygons": settings.model_dump(mode="json", include=POLYGONS),
         "versions": versions(),
     }
 

@@ -75,7 +75,6 @@ class JobSettings(SceneOptions, VectorSettings, ComputeSettings):
     keep_going: Annotated[
         bool, Field(description="where a tile cannot be read leave no data, and map the rest")
     ] = False
-    resume: Annotated[bool, Field(description="go on with an interrupted job")] = False
     store: Annotated[
         str | None,
         Field(
@@ -87,8 +86,6 @@ class JobSettings(SceneOptions, VectorSettings, ComputeSettings):
 
     @model_validator(mode="after")
     def _choices_agree(self) -> JobSettings:
-        if self.overwrite and self.resume:
-            raise ValueError("choose one: --overwrite starts anew, --resume goes on")
         if "none" in self.formats and len(self.formats) > 1:
             raise ValueError("--format none cannot go with other formats")
         return self

@@ -12,6 +12,7 @@ from distributed import Client
 from geounet.engine import Trouble, run
 from geounet.grid import Tile, shape_of
 from geounet.job import Job
+from geounet.locations import shown
 from geounet.outputs import Results, finished_job
 from geounet.settings import JobSettings
 from geounet.stop import Talk
@@ -70,7 +71,12 @@ def do_tiles(
     tiles = work.tiles
     by_name = {tile.name: tile for tile in tiles}
     # The journal begins when there is somebody to work: a refusal leaves nothing behind.
-    found = job.begin(identity, work.settings.resume)
+    found, gone = job.begin(identity, work.settings.resume)
+    if gone:
+        talk.reporter.note(
+            f"{work.subject}: {gone} of {len(found) + gone} finished tiles are gone from "
+            f"{shown(job.store.where)} or damaged, and are done again"
+        )
     records = {name: record for name, record in found.items() if name in by_name}
     lost = _run(client, job, work, records, talk)
     if talk.stop() or len(records) + len(lost) < len(tiles):

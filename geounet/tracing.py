@@ -46,6 +46,19 @@ class CellRecord:
     seconds: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Traced cells that outlive a run.
+
+    Attributes:
+        done: those that lie in the folder already.
+        commit: is told of the others as they come, with the SHA-256 of their files.
+    """
+
+    done: frozenset[int]
+    commit: Callable[[Mapping[int, str]], None]
+
+
 CellTask = Callable[[tuple[Any, ...]], list[CellRecord]]
 
 
@@ -55,6 +68,7 @@ def trace(
     options: PolygonOptions,
     folder: Path,
     talk: Talk,
+    kept: Kept | None = None,
 ) -> Iterator[Features]:
     """Trace all cells of a map; returns its features.
 
@@ -62,8 +76,9 @@ def trace(
         client: of the Dask workers.
         source: the map.
         options: which regions are kept and how they are drawn.
-        folder: an empty folder that client and workers share.
+        folder: that client and workers share, empty but for the cells that are ``kept``.
         talk: is told of progress, and tells whether to stop.
+        kept: where the traced cells outlive a run.
 
     Raises:
         InterruptedJobError: if a stop was asked for; also between the batches of features.
@@ -72,19 +87,25 @@ def trace(
     measures, lattice = Measures(source.grid), Lattice(source.grid.shape)
     thinning = options.thinning(measures)
     tracer = Tracer(source.labels, measures, lattice, thinning, source.confidence)
-    cells = range(lattice.rows * lattice.cols)
     crew = _Crew(client, str(folder.resolve()), talk)
     if not is_ready():
         talk.reporter.note("compiling the tracer, once for this version: about half a minute")
-    if options.cleaning is not None:
-        tracer = _clean(crew, tracer, options.cleaning)
-    records = crew.run("tracing", partial(trace_cells, tracer, crew.folder), cells, lattice)
-    held = sum(record.result for record in records)
+    store, cells = CellFiles(folder), range(lattice.rows * lattice.cols)
+    waiting = [cell for cell in cells if kept is None or cell not in kept.done]
+    if waiting:
+        if options.cleaning is not None:
+            tracer = _clean(crew, tracer, options.cleaning)
+        work = partial(trace_cells, tracer, crew.folder)
+        crew.run("tracing", work, waiting, lattice, kept.commit if kept else _forget)
+    held = sum(map(store.held, cells))
     if held:
         talk.reporter.note(f"{held} borders were left less simplified, so that none cross")
-    store = CellFiles(folder)
     collector = Collector(store, lattice, measures, options.choice, thinning.scale)
     return _until_stopped(collector.features(), talk)
+
+
+def _forget(_: Mapping[int, Any]) -> None:
+    """Nobody goes on with this run."""
 
 
 @dataclass(frozen=True)
@@ -96,19 +117,27 @@ class _Crew:
     talk: Talk
 
     def run(
-        self, what: str, work: CellTask, items: Sequence[Any], lattice: Lattice
+        self,
+        what: str,
+        work: CellTask,
+        items: Sequence[Any],
+        lattice: Lattice,
+        keep: Callable[[Mapping[int, Any]], None] = _forget,
     ) -> list[CellRecord]:
-        """Records by cell."""
+        """Records by cell; ``keep`` is told of results as they come."""
         reporter = self.talk.reporter
         records: dict[int, CellRecord] = {}
 
         def commit(done: Sequence[CellRecord]) -> None:
+            keep({record.number: record.result for record in done})
             for record in done:
                 records[record.number] = record
                 rows, cols = shape_of(lattice.window(record.number))
                 reporter.advance(rows * cols)
 
-        reporter.start(what, lattice.shape[0] * lattice.shape[1], 0)
+        rows, cols = lattice.shape
+        before = 1 - len(items) / (lattice.rows * lattice.cols)
+        reporter.start(what, rows * cols, round(before * rows * cols))
         try:
             run(self.client, work, items, commit, self.talk.stop)
         finally:
@@ -139,12 +168,10 @@ def _clean(crew: _Crew, tracer: Tracer, cleaning: Cleaning) -> Tracer:
 
 @task
 def trace_cells(tracer: Tracer, folder: str, cells: tuple[int, ...]) -> list[CellRecord]:
-    """The task: trace some cells and keep them."""
+    """The task: trace some cells and keep them; the results are their digests."""
 
-    def one(cell: int) -> int:
-        traced = tracer(cell)
-        CellFiles(Path(folder)).put(cell, traced)
-        return traced.held
+    def one(cell: int) -> str:
+        return CellFiles(Path(folder)).put(cell, tracer(cell))
 
     return [_recorded(cell, partial(one, cell)) for cell in cells]
 

@@ -123,9 +123,12 @@ class VectorSettings(Frozen):
     ] = None
     zone_field: Annotated[str | None, Field(description="field of --zones with the names")] = None
     overwrite: Annotated[bool, Field(description="replace files that exist")] = False
+    resume: Annotated[bool, Field(description="go on with an interrupted job")] = False
 
     @model_validator(mode="after")
     def _choices_go_together(self) -> VectorSettings:
+        if self.overwrite and self.resume:
+            raise ValueError("choose one: --overwrite starts anew, --resume goes on")
         if self.absorb and self.min_area is None:
             raise ValueError("--absorb needs --min-area: below which size polygons join another")
         if self.split and self.min_area is not None and not self.absorb:
@@ -136,3 +139,7 @@ class VectorSettings(Frozen):
         if self.zone_field and not self.zones:
             raise ValueError("--zone-field needs --zones: the file that has the field")
         return self
+
+
+POLYGONS = {*VectorSettings.model_fields} - {"overwrite", "resume", "zones", "zone_field"}
+"""The fields that polygons depend on, but for zones, which are told by what they hold."""

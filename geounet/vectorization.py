@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from geounet.area import PixelArea
 from geounet.class_raster import ClassRaster
 from geounet.cluster import cluster
 from geounet.errors import InputError, OutputError, SettingsError
 from geounet.features import Features
+from geounet.fingerprint import fingerprint_of
 from geounet.grid import Grid
-from geounet.placing import folder_beside
 from geounet.polygonize import PolygonOptions
 from geounet.raster import Raster, read_header
 from geounet.reporting import Reporter, Silence
 from geounet.stop import Talk, stop_on_signals
 from geounet.style import AnyClass
+from geounet.trace_work import count_of, folder_of, is_finished, is_traced, kept_cells, open_work
 from geounet.tracing import Source, trace
 from geounet.vector import VectorLayer, write_features
 from geounet.vector_formats import check_target, with_format
-from geounet.vector_settings import VectorSettings, area_amount, length_amount
+from geounet.vector_settings import POLYGONS, VectorSettings, area_amount, length_amount
+from geounet.versions import versions
 from geounet.zones import Zones
 
 
@@ -35,7 +38,7 @@ def vectorize(
     """Trace the regions of a class raster and write them; returns the number of features.
 
     Names and colours are those of ``classes``; where it is empty, those of the raster's category
-    names and colour table.
+    names and colour table. What is traced outlives an interruption: ``settings.resume`` goes on.
 
     Args:
         mask: one band of whole numbers, as a path or an address; its nodata gives no polygon.
@@ -55,29 +58,40 @@ def vectorize(
     grid = raster.raster.grid
     paths = list(dict.fromkeys([out, *(with_format(out, name) for name in settings.formats)]))
     for path in paths:
-        check_target(path, grid, overwrite=settings.overwrite)
+        check_target(path, grid, overwrite=settings.overwrite or settings.resume)
         if path.exists() and Path(mask).exists() and path.samefile(mask):
             raise OutputError(f"{path}: is the raster itself; give the features another name")
     refuse_without_ellipsoid(raster.raster)
     zones = zones_of(settings, grid)
-    with (
-        stop_on_signals() as stop,
-        folder_beside(paths[0]) as folder,
-        cluster() as client,
-    ):
-        talk = Talk(out, reporter, stop, "nothing was written; run the command again")
+    with stop_on_signals() as stop, open_work(paths, settings) as job, cluster() as client:
+        if settings.resume and is_finished(job, paths, str(mask)):
+            reporter.note(f"{out}: was finished, and stays as it is; --overwrite makes it anew")
+            return count_of(paths[0])
+        overwrite = settings.overwrite or (settings.resume and is_traced(job, grid))
+        for path in paths:
+            check_target(path, grid, overwrite=overwrite)
+        talk = Talk(out, reporter, stop)
         check = partial(talk.go_on_or_stop, "before it was written")
         values = raster.values(check)
         known = tuple(classes) or raster.classes(values)
         options = polygon_options(settings, known, values)
-        features = trace(client, Source(grid, raster), options, folder, talk)
-        return write_features(
+        kept = kept_cells(job, _identity(raster.raster, settings), settings.resume, talk)
+        features = trace(client, Source(grid, raster), options, folder_of(job), talk, kept)
+        count = write_features(
             with_zones(features, zones),
             VectorLayer(grid, known, zones=zones is not None),
             paths,
-            overwrite=settings.overwrite,
+            overwrite=overwrite,
             check=check,
         )
+        job.finish(keep_work=False)
+        return count
+
+
+def _identity(raster: Raster, settings: VectorSettings) -> dict[str, Any]:
+    """All that traced cells depend on; a resume refuses any change of it."""
+    polygons = settings.model_dump(mode="json", include=POLYGONS - {"formats"})
+    return {"raster": fingerprint_of(raster), "polygons": polygons, "versions": versions()}
 
 
 def refuse_without_ellipsoid(raster: Raster) -> None:

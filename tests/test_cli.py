@@ -215,3 +215,21 @@ def test_ctrl_c_while_libraries_are_loaded_ends_in_one_line(library, scene, mode
     assert child.returncode == 130
     assert said == "geounet: interrupted; a job that keeps its tiles goes on with --resume\n"
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("vectorize", "a.tif", "b.gpkg"),
+        ("flood", "a.tif", "b.tif", "out"),
+        ("train", "a.yaml", "out"),
+        ("evaluate", "water", "a.yaml", "out"),
+        ("inspect", "a.tif"),
+        ("demo", "out"),
+        ("assess", "design", "a.tif", "b.gpkg"),
+        ("assess", "estimate", "a.gpkg", "b.tif"),
+    ],
+)
+def test_one_argument_too_many_is_never_taken_for_a_setting(command, capsys):
+    assert call(*command, "stray") == 2
+    assert capsys.readouterr().err.startswith("geounet: stray: more than this command takes")

@@ -81,7 +81,8 @@ def test_a_bug_that_one_scene_meets_does_not_stop_the_others(
     assert (tmp_path / "all" / "s2" / "mask.tif").exists()
     lines = capsys.readouterr().err.splitlines()
     first, last = (line for line in lines if line.startswith("geounet:"))
-    assert "s0.tif: KeyError" in first and "this is a bug in geounet" in first
+    assert "s0.tif: KeyError" in first
+    assert "this is a bug in geounet" in first
     assert last == "geounet: 1 of 2 scenes failed, see above"
     assert cli.run([*tokens, "--overwrite", "--fail-fast"]) == 1
 

@@ -23,6 +23,7 @@ from geounet.segmentation import segment, segment_all
 from geounet.settings import SegmentSettings
 from geounet.store import Journal, TileStore
 from tests.jobs import GRIDS, make_mixed_scene, make_model, make_scene, read
+from tests.listener import Listener
 from tests.made_scenes import write
 
 SMALL = {"window": 64}
@@ -243,7 +244,10 @@ def test_resume_does_damaged_and_torn_tiles_again(scene, model, tmp_path):
     damaged.write_bytes(damaged.read_bytes()[:-3])
     with (work / "journal.jsonl").open("ab") as journal:
         journal.write(b'{"tile": "r0000')
-    run(scene, model, tmp_path / "out", resume=True)
+    told = Listener()
+    settings = SegmentSettings(**SMALL, resume=True)
+    segment(scene, model, tmp_path / "out", settings, told)
+    assert any(re.search("1 of [0-9]+ finished tiles are gone from", note) for note in told.notes)
     assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
 
 

@@ -218,14 +218,20 @@ class StopsDuring:
 
 @pytest.mark.parametrize("stage", ["tracing", "writing"])
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_stop_leaves_nothing_behind_and_says_what_to_do(tmp_path, stage, name, code):
+def test_a_stop_leaves_traced_cells_alone_and_a_resume_goes_on(tmp_path, stage, name, code):
     mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
     reporter = StopsDuring(stage, getattr(signal, name))
-    again = r"nothing was written; run the command again$"
+    again = r"features\.gpkg: stopped .*; run the same command with --resume to go on$"
     with pytest.raises(InterruptedJobError, match=again) as stopped:
         vectorize(mask, tmp_path / "features.gpkg", reporter=reporter)
     assert stopped.value.exit_code == code
-    assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]
+    left = [] if stage == "tracing" else [".features.geounet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*left, "mask.tif"]
+    vectorize(mask, tmp_path / "features.gpkg", VectorSettings(resume=True))
+    vectorize(mask, tmp_path / "whole" / "features.gpkg")
+    whole = (tmp_path / "whole" / "features.gpkg").read_bytes()
+    assert (tmp_path / "features.gpkg").read_bytes() == whole
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_what_no_class_can_be_is_refused(tmp_path):
@@ -245,6 +251,12 @@ def test_no_part_of_a_shapefile_and_no_style_is_replaced_unasked(tmp_path):
     (tmp_path / "g.qml").write_text("mine")
     vectorize(mask, tmp_path / "g.gpkg")
     assert (tmp_path / "g.qml").read_text() == (tmp_path / "f.dbf").read_text() == "mine"
+
+
+def test_a_name_with_a_line_break_is_refused(tmp_path):
+    mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
+    with pytest.raises(OutputError, match="character that file names should not"):
+        vectorize(mask, tmp_path / "fea\ntures.gpkg")
 
 
 def test_the_raster_itself_is_never_written_over(tmp_path):
@@ -280,4 +292,8 @@ def test_a_failure_leaves_no_file_of_any_format_and_no_folder(tmp_path, monkeypa
     settings = VectorSettings(formats=("shp", "fgb"))
     with pytest.raises(OutputError, match=r"a shapefile holds"):
         vectorize(mask, tmp_path / "new" / "deep" / "features.gpkg", settings)
-    assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]
+    assert [path.name for path in (tmp_path / "new" / "deep").iterdir()] == [".features.geounet"]
+    other = VectorSettings(formats=("fgb",), resume=True)
+    vectorize(mask, tmp_path / "new" / "deep" / "features.gpkg", other)
+    names = {path.name for path in (tmp_path / "new" / "deep").iterdir()}
+    assert names == {"features.gpkg", "features.fgb", "features.qml"}

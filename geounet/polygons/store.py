@@ -14,7 +14,7 @@ from geounet.polygons.lines import Chains, Rings, select
 class CellStore(Protocol):
     """Keeps what was traced in each cell."""
 
-    def put(self, number: int, cell: Cell) -> None:
+    def put(self, number: int, cell: Cell) -> object:
         """Keep a cell; may be called from several threads."""
 
     def whole(self, number: int) -> Sums:

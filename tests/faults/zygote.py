@@ -80,6 +80,11 @@ class Child:
         assert self.returncode is not None
         return self.returncode
 
+    def end(self) -> str:
+        """What it told, when it has come to its end without a failure."""
+        assert self.wait() == 0, self.errors
+        return self.errors
+
     @property
     def cpu(self) -> float:
         """Seconds of CPU time so far; 0 if it has ended."""

@@ -1,0 +1,112 @@
+"""What an interrupted `vectorize` leaves for a resume: traced cells, in a hidden folder.
+
+It lies beside the files that are to be, and is named after them: what is written of one raster in
+several formats is one piece of work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pyogrio
+
+from geounet.cell_files import CellFiles
+from geounet.errors import OutputError
+from geounet.grid import Grid
+from geounet.job import Job, open_job, refuse_link
+from geounet.placing import made_for, remove_parts_of
+from geounet.polygons.lattice import Lattice
+from geounet.stop import Talk
+from geounet.store import TileRecord
+from geounet.tracing import Kept
+from geounet.vector_formats import base_of, layer_name
+from geounet.vector_settings import VectorSettings
+from geounet.vector_stage import FAILURES
+
+
+@contextmanager
+def open_work(paths: Sequence[Path], settings: VectorSettings) -> Iterator[Job]:
+    """Hold the work on vector files of one name; temporary files of killed runs go.
+
+    Raises:
+        OutputError: if another run works on it, or left work and neither ``overwrite`` nor
+            ``resume`` was asked for, or if their folder cannot be written.
+    """
+    folder = paths[0].with_name(f".{base_of(paths[0])}.geounet")
+    refuse_link(folder)
+    with made_for(paths[0]):
+        try:
+            with open_job(folder, (), settings.overwrite, settings.resume) as job:
+                for path in paths:
+                    remove_parts_of(path)
+                try:
+                    yield job
+                finally:
+                    if not job.journal.read()[1]:
+                        job.finish(keep_work=False)
+        finally:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def folder_of(job: Job) -> Path:
+    """Where the cells lie."""
+    return Path(job.store.where)
+
+
+def is_traced(job: Job, grid: Grid) -> bool:
+    """True if an earlier run traced every cell, so that files at their names may be its own."""
+    fingerprint, records = job.journal.read()
+    lattice = Lattice(grid.shape)
+    return fingerprint is not None and len(records) == lattice.rows * lattice.cols
+
+
+def is_finished(job: Job, paths: Sequence[Path], raster: str) -> bool:
+    """True if no work is left, and all files are there and younger than the raster.
+
+    A file does not tell with which settings it was made: who changed them says ``overwrite``.
+    """
+    if job.earlier_fingerprint() is not None or not all(path.is_file() for path in paths):
+        return False
+    made_from = Path(raster)
+    since = made_from.stat().st_mtime_ns if made_from.exists() else 0
+    return all(path.stat().st_mtime_ns >= since for path in paths)
+
+
+def count_of(path: Path) -> int:
+    """The features in a file.
+
+    Raises:
+        OutputError: if it cannot be read.
+    """
+    try:
+        return int(
+            pyogrio.read_info(path, layer=layer_name(path), force_feature_count=True)["features"]
+        )
+    except (OSError, *FAILURES) as error:
+        raise OutputError(
+            f"{path}: is damaged ({error}); give --overwrite to make it anew"
+        ) from error
+
+
+def kept_cells(job: Job, identity: Mapping[str, Any], resume: bool, talk: Talk) -> Kept:
+    """The cells of an earlier run that lie as they were; those of this one are journalled.
+
+    Raises:
+        SettingsError: if the earlier run had another raster or other settings.
+    """
+    cells = CellFiles(folder_of(job))
+
+    def holds(record: TileRecord) -> bool:
+        return cells.holds(int(record.tile), record.sha256)
+
+    def commit(digests: Mapping[int, str]) -> None:
+        job.journal.append(*(TileRecord(str(cell), sha256=d) for cell, d in digests.items()))
+
+    found, gone = job.begin(identity, resume, holds)
+    if gone:
+        talk.reporter.note(f"{talk.out}: {gone} traced parts are gone or damaged; done again")
+    return Kept(frozenset(map(int, found)), commit)
