@@ -37,7 +37,7 @@ FLOW = {
     "zone_table",
     "doctor", "engine", "fit", "forward", "job_report", "labelling", "outputs", "planning",
     "preparation", "scene_histogram", "scene_preview", "segmentation", "stop", "tile_job",
-    "tracing", "vectorization",
+    "trace_work", "tracing", "vectorization",
     "map_job", "mosaic", "mosaic_labelling",
     "learn.counting", "learn.devices", "learn.evaluation", "learn.evaluation_report",
     "learn.identity", "learn.learner", "learn.loop", "learn.prefetch", "learn.remat",
