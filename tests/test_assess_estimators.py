@@ -251,6 +251,23 @@ def test_a_sample_of_one_point_is_refused():
         by_class_afterwards(sample_of([[1, 0], [0, 0]], strata))
 
 
+def test_a_sample_without_an_error_does_not_say_that_there_is_none():
+    strata = [Stratum("rare", 2e6), Stratum("common", 98e6)]
+    sample = sample_of([[50, 0], [0, 400]], strata)
+    for found in (olofsson.assess(sample), stehman.assess(sample)):
+        rare, common = found.shares
+        assert (rare.value, rare.error) == (pytest.approx(0.02), 0)
+        # Wilson's ends: z² / (n + z²) of either stratum may be the other class.
+        missed = 0.98 * 1.96**2 / (400 + 1.96**2)
+        wrong = 0.02 * 1.96**2 / (50 + 1.96**2)
+        assert (rare.low, rare.high) == (pytest.approx(0.02 - wrong), pytest.approx(0.02 + missed))
+        assert (common.low, common.high) == (
+            pytest.approx(0.98 - missed),
+            pytest.approx(0.98 + wrong),
+        )
+        assert found.overall.low < 1
+
+
 def test_empty_cells_in_large_strata_are_warned_of():
     strata = [Stratum("rare", 2e6), Stratum("common", 98e6)]
     sample = sample_of([[38, 12], [0, 400]], strata)

@@ -24,8 +24,8 @@ def _never_found(sample: Sample, found: Assessment) -> Iterator[str]:
     for name, points, column in zip(sample.classes, seen, found.counts, strict=True):
         if not points and column.sum():
             yield (
-                f"{name}: no point was found to be it, so its area is estimated as 0 and no "
-                "interval can be given"
+                f"{name}: no point was found to be it, so its area is estimated as 0 ± 0; the "
+                "interval's upper end says what there may be"
             )
 
 

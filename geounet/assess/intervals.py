@@ -55,18 +55,12 @@ def wilson(share: np.ndarray, variance: np.ndarray, points: np.ndarray) -> Limit
 def total(parts: Limits) -> Limits:
     """Limits of sums along the first axis, of independent parts.
 
-    A part that no point, or every point of its stratum, has counts as certain: its own limits
-    would widen every sum by what is mostly not there, and so it is warned of instead.
+    A part that no point of its stratum has, or every one, has limits too: where a sample finds no
+    error at all, the sum is as uncertain as what it may have missed.
     """
     value = parts.value.sum(0)
     below, above = ((e - parts.value) ** 2 for e in (parts.low, parts.high))
     return Limits(value, value - np.sqrt(below.sum(0)), value + np.sqrt(above.sum(0)))
-
-
-def certain(parts: Limits, where: np.ndarray) -> Limits:
-    """The same parts, without width in the places given."""
-    low, high = (np.where(where, parts.value, end) for end in (parts.low, parts.high))
-    return Limits(parts.value, low, high)
 
 
 def fraction(part: Limits, rest: Limits) -> Limits:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from geounet.assess.assessment import Assessment, estimates, ratio
-from geounet.assess.intervals import Limits, certain, fraction, total, wilson
+from geounet.assess.intervals import Limits, fraction, total, wilson
 from geounet.assess.sample import Sample, indicators, means, variances
 
 SOURCE = "Olofsson et al. 2014"
@@ -24,7 +24,7 @@ def assess(sample: Sample) -> Assessment:
     weight = sample.weights[:, None]
     spread = weight**2 * variance
     each = wilson(share, variance, sample.worth[:, None])
-    cells = certain(each, (share <= 0) | (share >= 1)) * weight  # eq. 4
+    cells = each * weight  # eq. 4
     columns = total(cells)  # eq. 9
     correct = Limits(*(np.diag(a)[:, None] for a in (cells.value, cells.low, cells.high)))
     return Assessment(

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from geounet.assess.assessment import Assessment, Estimate, estimates, ratio
-from geounet.assess.intervals import certain, total, wilson
+from geounet.assess.intervals import total, wilson
 from geounet.assess.sample import Sample, indicators, means, variances
 
 SOURCE = "Stehman 2014"
@@ -42,8 +42,7 @@ def _shares(sample: Sample, y: Columns) -> tuple[Estimate, ...]:
     """The mean of each column, eq. 2, and its variance, eq. 25."""
     share, variance = means(sample, y), variances(sample, y)
     weight = sample.weights[:, None]
-    each = wilson(share, variance, sample.worth[:, None])
-    limits = total(certain(each, (share <= 0) | (share >= 1)) * weight)
+    limits = total(wilson(share, variance, sample.worth[:, None]) * weight)
     return estimates(limits, (weight**2 * variance).sum(0), [sample.size] * y.shape[1])
 
 
