@@ -6,6 +6,7 @@ that has no terminal.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -44,7 +45,11 @@ class Guarded:
 
 
 def guard() -> None:
-    """Guard both, for the rest of the process; characters that they cannot show are escaped."""
+    """Guard both, for the rest of the process; characters that they cannot show are escaped.
+
+    What libraries log is not for the user: what matters of it, we say.
+    """
+    logging.getLogger().addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

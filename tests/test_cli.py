@@ -233,3 +233,22 @@ def test_ctrl_c_while_libraries_are_loaded_ends_in_one_line(library, scene, mode
 def test_one_argument_too_many_is_never_taken_for_a_setting(command, capsys):
     assert call(*command, "stray") == 2
     assert capsys.readouterr().err.startswith("geounet: stray: more than this command takes")
+
+
+SILENT = """
+from geounet.streams import guard
+{}
+import geounet.learn.training
+from geounet.cluster import cluster
+import rasterio.env, logging
+with cluster():
+    logging.getLogger("rasterio._env").info("a library's word")
+"""
+
+
+@pytest.mark.parametrize("who", ["guard()", "pass"])
+def test_what_libraries_log_is_not_shown(who):
+    found = subprocess.run(
+        [sys.executable, "-c", SILENT.format(who)], capture_output=True, text=True, check=True
+    )
+    assert (found.stdout, found.stderr) == ("", "")

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+# Before orbax, whose import gives the root logger a handler; distributed would then log to that.
+import distributed  # noqa: F401
 import jax
 import jax.numpy as jnp
 import numpy as np
