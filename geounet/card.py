@@ -50,7 +50,7 @@ class Architecture(Frozen):
 
     ``block`` is what each level is made of, ``expansion`` how much an inverted bottleneck widens;
     ``attention`` puts a gate on what the encoder saw; ``dilations`` are those of 3×3 convolutions
-    at the bottom (blocks.py).
+    at the bottom (blocks.py); ``members`` networks map as one (ensemble.py).
     """
 
     kind: Literal["unet"] = "unet"
@@ -64,6 +64,7 @@ class Architecture(Frozen):
     expansion: int = later(4, ge=1, le=8)
     attention: bool = later(False)
     dilations: Dilations = later(())
+    members: int = later(1, ge=1, le=16)
 
     @property
     def stride(self) -> int:
@@ -73,7 +74,8 @@ class Architecture(Frozen):
     @property
     def width(self) -> int:
         """Bands of the maps at full size, which the memory of a pass goes with."""
-        return self.base_filters * (self.expansion if self.block == "inverted_bottleneck" else 1)
+        widened = self.expansion if self.block == "inverted_bottleneck" else 1
+        return self.base_filters * widened * self.members
 
 
 class ResNetArchitecture(Frozen):

@@ -32,7 +32,7 @@ from geounet.learn.loss_settings import LossSettings
 from geounet.learn.losses import log_probabilities, loss_of
 from geounet.learn.optimiser import has_updated, lengths_of, plateau_start, update_of
 from geounet.learn.train_settings import TrainSettings
-from geounet.unet import UNet
+from geounet.networks import Learnt, drawn, each
 
 Images = Float[Array, "tile row col band"]
 Labels = UInt8[Array, "tile row col"]
@@ -93,7 +93,7 @@ class Outcome(NamedTuple):
 class Recipe:
     """All of a step that is fixed while training: it selects the compiled program."""
 
-    graph: nnx.GraphDef[UNet]
+    graph: nnx.GraphDef[Learnt]
     update: optax.GradientTransformation
     augment: AugmentSettings
     loss: LossSettings
@@ -119,15 +119,15 @@ def start(settings: TrainSettings, steps: int) -> tuple[Recipe, Learner]:
     return recipe, learner
 
 
-def _drawn(settings: TrainSettings) -> UNet:
+def _drawn(settings: TrainSettings) -> Learnt:
     """Its weights in one program: compiled shape by shape they take four times as long."""
     s = settings
 
-    def drawn() -> UNet:
-        return UNet(s.architecture, nnx.Rngs(s.seed), s.network.remat)
+    def made() -> Learnt:
+        return drawn(s.architecture, nnx.Rngs(s.seed), s.network.remat)
 
-    network = nnx.eval_shape(drawn)
-    nnx.update(network, Compiled(lambda: nnx.state(drawn()))())
+    network = nnx.eval_shape(made)
+    nnx.update(network, Compiled(lambda: nnx.state(made()))())
     return network
 
 
@@ -161,14 +161,14 @@ def take_step(
 
 @compiled(static_argnums=0)
 def logits_of(
-    graph: nnx.GraphDef[UNet], state: nnx.State, scaling: Scaling, images: Images
+    graph: nnx.GraphDef[Learnt], state: nnx.State, scaling: Scaling, images: Images
 ) -> Float[Array, "tile row col output"]:
     """What a network in evaluation mode says of every pixel."""
     return nnx.merge(graph, state)(_normalised(images, scaling))
 
 
 def classes_of(
-    graph: nnx.GraphDef[UNet], state: nnx.State, scaling: Scaling, images: Images
+    graph: nnx.GraphDef[Learnt], state: nnx.State, scaling: Scaling, images: Images
 ) -> UInt8[Array, "tile row col"]:
     """The most probable class of every pixel, by a network in evaluation mode."""
     # Not compiled as one: who wants logits and who wants classes share one compiled network.
@@ -178,7 +178,7 @@ def classes_of(
 
 @compiled(static_argnums=(0, 1))
 def examine(
-    graph: nnx.GraphDef[UNet],
+    graph: nnx.GraphDef[Learnt],
     loss: LossSettings,
     state: nnx.State,
     constants: Constants,
@@ -191,7 +191,7 @@ def examine(
     return classes, loss_of(logits, labels, loss, constants.class_weights)
 
 
-def network_of(recipe: Recipe, learner: Learner) -> UNet:
+def network_of(recipe: Recipe, learner: Learner) -> Learnt:
     """The network as it would be shipped now, in evaluation mode."""
     averaged = learner.averaged if recipe.ema else (learner.weights, learner.running)
     # Copied, because the next step donates, and so destroys, what the learner holds.
@@ -226,14 +226,19 @@ def _slopes(
     dtype = jnp.bfloat16 if recipe.precision == "bf16" else jnp.float32
     images = _normalised(images, constants.scaling).astype(dtype)
 
-    def objective(moved: nnx.State) -> tuple[Array, tuple[nnx.State, nnx.State]]:
+    def objective(moved: nnx.State) -> tuple[Array, tuple[Array, tuple[nnx.State, nnx.State]]]:
         # ``copy``: the running statistics are updated inside, and must belong to this trace.
         network = nnx.merge(recipe.graph, moved, learner.running, learner.other, copy=True)
-        loss = loss_of(network(images), labels, recipe.loss, constants.class_weights, pixel_weights)
+        losses = [
+            loss_of(logits, labels, recipe.loss, constants.class_weights, pixel_weights)
+            for logits in each(network, images)
+        ]
         _, _, *updated = nnx.split(network, nnx.Param, nnx.BatchStat, ...)
-        return loss, (updated[0], updated[1])
+        # Of the sum each member has the gradient that it would have alone.
+        total = sum(losses[1:], start=losses[0])
+        return total, (total / len(losses), (updated[0], updated[1]))
 
-    (loss, states), slopes = jax.value_and_grad(objective, has_aux=True)(learner.weights)
+    (_, (loss, states)), slopes = jax.value_and_grad(objective, has_aux=True)(learner.weights)
     return loss, slopes, states
 
 

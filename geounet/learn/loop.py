@@ -25,9 +25,9 @@ from geounet.learn.standing import Standing, best_of, is_exhausted
 from geounet.learn.stepper import Stepper, check
 from geounet.learn.train_settings import TrainSettings
 from geounet.learn.validation import Examination, scores_of, validate
+from geounet.networks import Learnt
 from geounet.reporting import Reporter, Silence, duration
 from geounet.stop import StopRequest
-from geounet.unet import UNet
 
 MEASURED_STEPS = 5
 """After so many steps the time of the whole run is estimated, without the first, which compiles."""
@@ -37,7 +37,7 @@ MEASURED_STEPS = 5
 class Fitted:
     """The network that is kept, in evaluation mode, the epoch it is of, and all records."""
 
-    network: UNet
+    network: Learnt
     epoch: int
     records: tuple[Record, ...]
 

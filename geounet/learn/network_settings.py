@@ -26,6 +26,12 @@ class NetworkSettings(Finite):
     expansion: Annotated[int, Field(ge=1, le=8, description="of inverted bottlenecks")] = 4
     attention: Annotated[bool, Field(description="gates on what the encoder saw")] = False
     dilations: Annotated[Dilations, Field(description="3×3 convolutions at the bottom")] = ()
+    members: Annotated[
+        int,
+        Field(
+            ge=1, le=16, description="networks that map as one: better, and so many times slower"
+        ),
+    ] = 1
     remat: Annotated[bool, Field(description="less memory in training, more time")] = False
 
     def architecture(self, bands: int, outputs: int) -> Architecture:

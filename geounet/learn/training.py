@@ -45,9 +45,9 @@ from geounet.learn.train_settings import TrainSettings, load_settings
 from geounet.learn.training_data import TrainingData, load_training_data
 from geounet.learn.training_report import report_training
 from geounet.model_file import load_card, save_model
+from geounet.networks import Learnt, reach
 from geounet.reporting import Reporter, Silence
 from geounet.stop import stop_on_signals
-from geounet.unet import UNet, reach
 
 MODEL = "model.safetensors"
 TRAINING = "training"
@@ -113,7 +113,7 @@ def train(
 
 
 def confusions(
-    network: UNet, scaling: Scaling, chips: Sequence[Chip], classes: int
+    network: Learnt, scaling: Scaling, chips: Sequence[Chip], classes: int
 ) -> np.ndarray[Any, Any]:
     """Per chip, pixels by (truth, mapped); ``network`` must be in evaluation mode."""
     graph, state = nnx.split(network)
@@ -126,7 +126,7 @@ def confusions(
     return np.concatenate(found)
 
 
-def temperature_of(network: UNet, data: ChipSource) -> float:
+def temperature_of(network: Learnt, data: ChipSource) -> float:
     """That of the card: the likeliest on the validation chips; 1 where there are none."""
     scaling = scaling_of(data)
     graph, state = nnx.split(network)

@@ -18,7 +18,7 @@ from geounet.learn.report_page import Training, write_training_report
 from geounet.learn.sample_plot import Example, pick_examples
 from geounet.learn.train_settings import TrainSettings
 from geounet.learn.training_data import TrainingData
-from geounet.unet import UNet
+from geounet.networks import Learnt
 
 MOST_COMPARED = 100
 """Validation chips, evenly spread, among which the worst to the best are looked for."""
@@ -49,7 +49,7 @@ def report_training(
 
 
 def examples_of(
-    network: UNet, scaling: Scaling, chips: Sequence[Chip], classes: int, count: int = 6
+    network: Learnt, scaling: Scaling, chips: Sequence[Chip], classes: int, count: int = 6
 ) -> tuple[Example, ...]:
     """``count`` chips from the worst to the best mapped; ``network`` in evaluation mode.
 

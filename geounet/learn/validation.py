@@ -15,7 +15,7 @@ from geounet.learn.chip_source import Chip
 from geounet.learn.learner import Batch, Constants, examine
 from geounet.learn.prefetch import Prefetch
 from geounet.learn.train_settings import TrainSettings
-from geounet.unet import UNet
+from geounet.networks import Learnt
 
 
 class Examination(NamedTuple):
@@ -26,7 +26,7 @@ class Examination(NamedTuple):
 
 
 def validate(
-    network: UNet,
+    network: Learnt,
     constants: Constants,
     chips: Sequence[Chip],
     settings: TrainSettings,
