@@ -12,7 +12,8 @@ PACKAGE = ROOT / "geounet"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stem != "__init__")
 CORE = {
     "area", "blocks", "card", "compiling", "ensemble", "errors", "grid", "indices", "networks",
-    "polygonize", "predict", "features", "node_lattice", "polygon_array", "polygons.arcs", "polygons.cell",
+    "polygonize", "predict", "features", "node_lattice", "polygon_array", "polygons.arcs",
+    "polygons.cell",
     "polygons.clean", "polygons.collect", "polygons.compiled", "polygons.cracks", "polygons.emit",
     "polygons.join", "polygons.lattice", "polygons.lines", "polygons.measures", "polygons.rank",
     "polygons.regions", "polygons.store", "polygons.survey", "polygons.thin", "polygons.trace",
