@@ -37,7 +37,6 @@ def assert_refused(child, out):
     assert "Traceback" not in child.errors
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_files_that_may_not_grow_leave_nothing_at_the_final_name(name, zygote, tmp_path):
     """RLIMIT_FSIZE from half-way on, at 20 sizes up to one byte below that of the largest file."""

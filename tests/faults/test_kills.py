@@ -58,7 +58,6 @@ def test_killed_when_every_tile_is_done(job, tmp_path):
     job.assert_sound_and_resumes(tmp_path / "out", TILES)
 
 
-@pytest.mark.long
 def test_killed_at_thirty_random_moments(job, tmp_path):
     """Moments of the job's own CPU time, so that a busy machine does not move them."""
     assert job.assert_survives(drawn(7, 30, 0.0, 1.0), tmp_path) >= 24

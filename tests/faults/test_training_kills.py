@@ -55,7 +55,6 @@ def test_killed_while_a_checkpoint_is_written(job, tmp_path):
         job.assert_sound_and_resumes(tmp_path / f"{k}", number)
 
 
-@pytest.mark.long
 @pytest.mark.timeout(2400)
 def test_killed_at_thirty_random_moments(job, tmp_path):
     assert job.assert_survives(drawn(10, 30, 0.0, 1.0), tmp_path) >= 24
