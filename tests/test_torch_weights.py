@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from geounet.cli import run
 from geounet.errors import InputError, ModelError, OutputError, SettingsError
 from geounet.model_file import load_card, load_model
+from geounet.predict import Predictor
 from geounet.resnet_unet import reach
 from geounet.torch_weights import import_weights
 from tests.jobs import make_scene
@@ -94,6 +95,27 @@ def test_the_card_says_what_the_yaml_says(folder):
     assert card.std == (0.05, 0.06, 0.07)
     assert card.architecture.kind == "resnet_unet"
     assert load_card(folder / "model.safetensors") == card
+
+
+def test_indices_of_the_card_are_inputs_of_the_network(folder, oracle):
+    """Three inputs: two bands, and the index that is computed from them."""
+    card = imported(folder, bands=["green", "nir"], indices=[["green", "nir"]])
+    numbers = np.random.default_rng(1).integers(1, 5000, (96, 64, 2)).astype(np.uint16)
+    model = load_model(folder / "model.safetensors")
+    predictor = Predictor(model.network, card, (1e-4, 1e-4), (0.0, 0.0))
+    ours = np.asarray(predictor.logits(numbers, np.ones((96, 64), bool)))
+    bands = numbers * np.float32(1e-4)
+    index = (bands[..., 0] - bands[..., 1]) / np.maximum(bands.sum(axis=-1), 0.01)
+    seen = np.concatenate([bands, index[..., None]], axis=-1)
+    seen = ((seen - np.array(card.mean)) / np.array(card.std)).astype(np.float32)
+    with torch.no_grad():
+        theirs = oracle(torch.from_numpy(seen).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(ours, theirs, atol=1e-3 * theirs.std())
+
+
+def test_a_card_with_fewer_inputs_than_the_weights_is_refused(folder):
+    with pytest.raises(SettingsError, match=r"card\.yaml: .*3"):
+        imported(folder, bands=["green", "nir"], mean=[0.1, 0.1], std=[0.1, 0.1])
 
 
 def test_a_prefix_before_all_names_goes(folder, oracle):
