@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -47,9 +48,12 @@ class Guarded:
 def guard() -> None:
     """Guard both, for the rest of the process; characters that they cannot show are escaped.
 
-    What libraries log is not for the user: what matters of it, we say.
+    What libraries log and warn of is not for the user: what matters of it, we say. ``python -W``
+    and PYTHONWARNINGS still show warnings.
     """
     logging.getLogger().addHandler(logging.NullHandler())
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -246,7 +246,7 @@ with cluster():
 """
 
 
-@pytest.mark.parametrize("who", ["guard()", "pass"])
+@pytest.mark.parametrize("who", ["guard(); import warnings; warnings.warn('slow')", "pass"])
 def test_what_libraries_log_is_not_shown(who):
     found = subprocess.run(
         [sys.executable, "-c", SILENT.format(who)], capture_output=True, text=True, check=True
