@@ -1,6 +1,7 @@
 """Several U-Nets of one architecture that map as one (Lakshminarayanan et al. 2017).
 
-Members differ in their first weights alone, and each learns as if it were alone. What one of them
+Members differ in their first weights alone, and each learns from its own loss; they share the
+batches, the norm by which gradients are clipped, and whether a step is skipped. What one of them
 took for water by chance the others did not, so that their mean errs less than each (Simple and
 scalable predictive uncertainty estimation using deep ensembles, arXiv:1612.01474). The mean is one
 of logits, so that an ensemble has a calibrated temperature as a network has.

@@ -33,7 +33,15 @@ def fingerprint_of(raster: Raster) -> dict[str, object]:
     if raster.version is not None:
         return header | {"size": raster.version.size, "tag": raster.version.tag}
     size, digest = _sample(Path(raster.file))
-    return header | {"size": size, "sha256_of_samples": digest}
+    header |= {"size": size, "sha256_of_samples": digest}
+    mask = Path(f"{raster.file}.msk")
+    return header | {"mask_beside": _sample(mask)[1]} if mask.is_file() else header
+
+
+def sha256_of(file: Path) -> str:
+    """Of all of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sample(path: Path) -> tuple[int, str]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from geounet.atomic import free_at, write_bytes
 from geounet.errors import OutputError, SettingsError
-from geounet.placing import refuse_unprintable
+from geounet.placing import refuse_name
 from geounet.store import Journal, TileRecord, TileStore
 
 WORK = ".geounet"
@@ -110,7 +110,7 @@ def hold(out: Path) -> Iterator[Path]:
         OutputError: if another job runs there, or if it cannot be written.
     """
     work, is_new = out / WORK, not out.exists()
-    refuse_unprintable(out)
+    refuse_name(out)
     refuse_link(work)
     with _writing(out):
         work.mkdir(parents=True, exist_ok=True)

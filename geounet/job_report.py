@@ -17,9 +17,10 @@ from rasterio.enums import Resampling
 
 from geounet.assess.accuracy_file import area_fields
 from geounet.atomic import write_bytes
+from geounet.fingerprint import sha256_of
 from geounet.grid import Grid
 from geounet.job_page import job_page
-from geounet.outputs import REPORTS, MapSource, Results, sha256_of
+from geounet.outputs import REPORTS, MapSource, Results
 from geounet.preview import stretched
 from geounet.scene import Scene
 from geounet.sensors import credit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from geounet.card import LandClass, ModelCard
 from geounet.cog import CogStyle, Piece, write_cog
 from geounet.errors import PartialError
 from geounet.features import Features
+from geounet.fingerprint import sha256_of
 from geounet.grid import Grid, Tile
 from geounet.job import Job
 from geounet.settings import JobSettings, LandcoverSettings, SegmentSettings
@@ -240,12 +240,6 @@ def finished_job(out: Path) -> tuple[dict[str, Any], Results] | None:
         sha256_of(out / Path(name).name) == digest for name, digest in sums.items()
     )
     return (found, results) if whole else None
-
-
-def sha256_of(file: Path) -> str:
-    """Of a file's bytes."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def remove_stale(out: Path, files: Sequence[Path], others: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ leaves behind when it fails (journals, overviews) goes with the folder.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -18,13 +19,16 @@ from geounet.errors import OutputError
 
 _NO_NAME = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 """Control characters, which GDAL drops, and what is no UTF-8, which no report could hold."""
+LONGEST_NAME = 230
+"""In bytes: a file system takes 255, and temporary names are longer than those of the files."""
 
 
 @contextmanager
-def folder_beside(path: Path) -> Iterator[Path]:
+def folder_beside(path: Path, within: Path | None = None) -> Iterator[Path]:
     """A temporary folder on the disk of ``path``; it goes when the block ends.
 
-    So do folders that were made for it, if nothing was put there.
+    So do folders that were made for it, if nothing was put there. It lies beside ``path``, or in
+    ``within``.
 
     Raises:
         OutputError: if the folder of ``path`` cannot be written.
@@ -32,7 +36,7 @@ def folder_beside(path: Path) -> Iterator[Path]:
     with made_for(path):
         with named(path, OSError):
             start, end = f".{path.stem}.", ".part"
-            folder = Path(tempfile.mkdtemp(prefix=start, suffix=end, dir=path.parent))
+            folder = Path(tempfile.mkdtemp(prefix=start, suffix=end, dir=within or path.parent))
         try:
             yield folder
         finally:
@@ -58,14 +62,6 @@ def made_for(path: Path) -> Iterator[None]:
                 parent.rmdir()
 
 
-def remove_parts_of(path: Path) -> None:
-    """Remove the temporary folders beside ``path`` that killed runs left."""
-    ours = re.compile(re.escape(f".{path.stem}.") + r"[a-z0-9_]{8}\.part")
-    for left in path.parent.iterdir():
-        if ours.fullmatch(left.name):
-            shutil.rmtree(left, ignore_errors=True)
-
-
 def place(folder: Path, path: Path) -> None:
     """Move what ``folder`` holds beside ``path``: the file that people open is the last."""
     for part in sorted(folder.iterdir(), key=lambda part: (part.name == path.name, part.name)):
@@ -74,14 +70,19 @@ def place(folder: Path, path: Path) -> None:
     sync(path.parent)
 
 
-def refuse_unprintable(path: Path) -> None:
-    """Refuse a name that could not be written as it stands.
+def refuse_name(path: Path) -> None:
+    """Refuse a name that could not be written as it stands, or is too long.
 
     Raises:
         OutputError: naming it, with the character written out.
     """
     if _NO_NAME.search(str(path)):
         raise OutputError(f"{str(path)!r}: holds a character that file names should not; rename it")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise OutputError(
+            f"{path}: its name has more than {LONGEST_NAME} bytes, and temporary names are "
+            "longer; choose a shorter one"
+        )
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
@@ -90,10 +91,11 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: if ``path`` exists and may not be replaced.
     """
-    refuse_unprintable(path)
+    refuse_name(path)
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; give the name of a file")
-    if path.exists() and not overwrite:
+    # A link that leads nowhere is there too: the disk that it leads to may be away.
+    if (path.exists() or path.is_symlink()) and not overwrite:
         raise OutputError(f"{path}: exists; give --overwrite to replace it, or another name")
 
 

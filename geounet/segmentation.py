@@ -115,8 +115,8 @@ def _named(
     for scene in map(str, scenes):
         try:
             name = open_scene(scene, settings).name
-        except GeounetError as error:
-            yield scene, error
+        except Exception as error:
+            yield scene, error if isinstance(error, GeounetError) else BugError(error)
             continue
         if name in taken:
             yield (

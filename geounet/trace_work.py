@@ -9,27 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import pyogrio
+from typing import Any, NamedTuple
 
 from geounet.cell_files import CellFiles
-from geounet.errors import OutputError
-from geounet.grid import Grid
 from geounet.job import Job, open_job, refuse_link
-from geounet.placing import made_for, remove_parts_of
-from geounet.polygons.lattice import Lattice
+from geounet.placing import made_for
 from geounet.stop import Talk
 from geounet.store import TileRecord
 from geounet.tracing import Kept
-from geounet.vector_formats import base_of, layer_name
+from geounet.vector_formats import base_of
 from geounet.vector_settings import VectorSettings
-from geounet.vector_stage import FAILURES
+
+PLACING = "placing"
+"""In the journal beside the numbers of cells: files have begun to take their names."""
 
 
 @contextmanager
 def open_work(paths: Sequence[Path], settings: VectorSettings) -> Iterator[Job]:
-    """Hold the work on vector files of one name; temporary files of killed runs go.
+    """Hold the work on vector files of one name.
 
     Raises:
         OutputError: if another run works on it, or left work and neither ``overwrite`` nor
@@ -40,8 +37,6 @@ def open_work(paths: Sequence[Path], settings: VectorSettings) -> Iterator[Job]:
     with made_for(paths[0]):
         try:
             with open_job(folder, (), settings.overwrite, settings.resume) as job:
-                for path in paths:
-                    remove_parts_of(path)
                 try:
                     yield job
                 finally:
@@ -57,11 +52,30 @@ def folder_of(job: Job) -> Path:
     return Path(job.store.where)
 
 
-def is_traced(job: Job, grid: Grid) -> bool:
-    """True if an earlier run traced every cell, so that files at their names may be its own."""
-    fingerprint, records = job.journal.read()
-    lattice = Lattice(grid.shape)
-    return fingerprint is not None and len(records) == lattice.rows * lattice.cols
+class Permission(NamedTuple):
+    """Which files may be replaced.
+
+    Attributes:
+        overwrite: all of them, with what belongs to them.
+        ours: these, which an earlier run may have placed.
+        journalled: what a later run must know to tell.
+    """
+
+    overwrite: bool
+    ours: tuple[Path, ...]
+    journalled: Mapping[str, Any]
+
+
+def permission(job: Job, paths: Sequence[Path], settings: VectorSettings) -> Permission:
+    """What this run may replace: what the one that it goes on with might, or had begun to place."""
+    earlier, records = job.journal.read()
+    if not (settings.resume and earlier):
+        names = [path.name for path in paths]
+        return Permission(settings.overwrite, (), {"names": names, "overwrite": settings.overwrite})
+    files = earlier["files"]
+    known = tuple(path for path in paths if path.name in files["names"])
+    mine = known if files["overwrite"] or PLACING in records else ()
+    return Permission(files["overwrite"] and len(known) == len(paths), mine, files)
 
 
 def is_finished(job: Job, paths: Sequence[Path], raster: str) -> bool:
@@ -76,22 +90,6 @@ def is_finished(job: Job, paths: Sequence[Path], raster: str) -> bool:
     return all(path.stat().st_mtime_ns >= since for path in paths)
 
 
-def count_of(path: Path) -> int:
-    """The features in a file.
-
-    Raises:
-        OutputError: if it cannot be read.
-    """
-    try:
-        return int(
-            pyogrio.read_info(path, layer=layer_name(path), force_feature_count=True)["features"]
-        )
-    except (OSError, *FAILURES) as error:
-        raise OutputError(
-            f"{path}: is damaged ({error}); give --overwrite to make it anew"
-        ) from error
-
-
 def kept_cells(job: Job, identity: Mapping[str, Any], resume: bool, talk: Talk) -> Kept:
     """The cells of an earlier run that lie as they were; those of this one are journalled.
 
@@ -101,7 +99,7 @@ def kept_cells(job: Job, identity: Mapping[str, Any], resume: bool, talk: Talk) 
     cells = CellFiles(folder_of(job))
 
     def holds(record: TileRecord) -> bool:
-        return cells.holds(int(record.tile), record.sha256)
+        return record.tile == PLACING or cells.holds(int(record.tile), record.sha256)
 
     def commit(digests: Mapping[int, str]) -> None:
         job.journal.append(*(TileRecord(str(cell), sha256=d) for cell, d in digests.items()))
@@ -109,4 +107,9 @@ def kept_cells(job: Job, identity: Mapping[str, Any], resume: bool, talk: Talk) 
     found, gone = job.begin(identity, resume, holds)
     if gone:
         talk.reporter.note(f"{talk.out}: {gone} traced parts are gone or damaged; done again")
-    return Kept(frozenset(map(int, found)), commit)
+    return Kept(frozenset(int(name) for name in found if name != PLACING), commit)
+
+
+def begin_placing(job: Job) -> None:
+    """From now on files at their names are ours."""
+    job.journal.append(TileRecord(PLACING))

@@ -8,8 +8,9 @@ however they were cut into batches; of PMTiles, the same content.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from urllib.parse import quote
@@ -57,6 +58,21 @@ def _go_on() -> None:
     """Nobody asks to stop."""
 
 
+@dataclass(frozen=True)
+class Resumable:
+    """A run that a later one can go on with.
+
+    Attributes:
+        ours: of the paths, those that an earlier run placed, and that may be replaced.
+        placing: called when all files are made, before the first takes its name.
+        work: where files are made, on the disk of all; if left out, beside each.
+    """
+
+    ours: Collection[Path] = ()
+    placing: Callable[[], None] = _go_on
+    work: Path | None = None
+
+
 def write_features(
     batches: Iterable[Features],
     layer: VectorLayer,
@@ -64,6 +80,7 @@ def write_features(
     *,
     overwrite: bool = False,
     check: Callable[[], None] = _go_on,
+    run: Resumable | None = None,
 ) -> int:
     """Write the features once into each path, in the format that its ending names.
 
@@ -77,6 +94,7 @@ def write_features(
             ``.parquet`` or ``.pmtiles``.
         overwrite: replace files that exist.
         check: called before each file is made and before they take their names; raises to stop.
+        run: that this is a part of, if a later one can go on with it.
 
     Returns:
         The number of features.
@@ -85,11 +103,12 @@ def write_features(
         OutputError: if a file exists or cannot be written, or a shapefile would be too large.
         InputError: if the scene does not lie on Earth and longitude and latitude are asked for.
     """
+    run = run or Resumable()
     for path in paths:
-        check_target(path, layer.grid, overwrite=overwrite)
+        check_target(path, layer.grid, overwrite=overwrite or path in run.ours)
     with same_bytes(), ExitStack() as folders:
-        made = {path: folders.enter_context(folder_beside(path)) / path.name for path in paths}
-        work = folders.enter_context(folder_beside(paths[0]))
+        made = {p: folders.enter_context(folder_beside(p, run.work)) / p.name for p in paths}
+        work = folders.enter_context(folder_beside(paths[0], run.work))
         main = next((path for path in paths if driver_of(path) == "GPKG"), None)
         target = work / "staged.gpkg" if main is None else made[main]
         staged = stage(batches, layer, target, index=main is not None, shown=main or paths[0])
@@ -100,8 +119,22 @@ def write_features(
                 _verify(staged, target, main)
         _copy({p: new for p, new in made.items() if p != main}, staged, layer, work, check)
         check()
+        for path in paths:
+            # It may have come into being while the features were made.
+            check_free(path, overwrite=overwrite or path in run.ours)
+        run.placing()
         _place(made, style, overwrite=overwrite)
     return staged.count
+
+
+def count_of(path: Path) -> int:
+    """The features in a closed file; those of PMTiles are counted once a tile.
+
+    Raises:
+        OutputError: if it cannot be read.
+    """
+    with named(path, *FAILURES):
+        return _totals(path, path)[0]
 
 
 def _copy(
@@ -127,9 +160,6 @@ def _copy(
 
 def _place(made: dict[Path, Path], style: str, *, overwrite: bool) -> None:
     """Give the files and what belongs to them their names, the one that was named first last."""
-    for path in made:
-        # It may have come into being while the features were made.
-        check_free(path, overwrite=overwrite)
     for path in reversed(made):
         new = made[path]
         with named(path, *FAILURES):

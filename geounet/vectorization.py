@@ -12,20 +12,29 @@ from geounet.class_raster import ClassRaster
 from geounet.cluster import cluster
 from geounet.errors import InputError, OutputError, SettingsError
 from geounet.features import Features
-from geounet.fingerprint import fingerprint_of
+from geounet.fingerprint import fingerprint_of, sha256_of
 from geounet.grid import Grid
 from geounet.polygonize import PolygonOptions
 from geounet.raster import Raster, read_header
 from geounet.reporting import Reporter, Silence
 from geounet.stop import Talk, stop_on_signals
 from geounet.style import AnyClass
-from geounet.trace_work import count_of, folder_of, is_finished, is_traced, kept_cells, open_work
+from geounet.trace_work import (
+    begin_placing,
+    folder_of,
+    is_finished,
+    kept_cells,
+    open_work,
+    permission,
+)
 from geounet.tracing import Source, trace
-from geounet.vector import VectorLayer, write_features
+from geounet.vector import Resumable, VectorLayer, count_of, write_features
 from geounet.vector_formats import check_target, with_format
 from geounet.vector_settings import POLYGONS, VectorSettings, area_amount, length_amount
 from geounet.versions import versions
 from geounet.zones import Zones
+
+_AFTER_TRACING = {"formats", "max_features", "max_vertices"}
 
 
 def vectorize(
@@ -67,31 +76,43 @@ def vectorize(
         if settings.resume and is_finished(job, paths, str(mask)):
             reporter.note(f"{out}: was finished, and stays as it is; --overwrite makes it anew")
             return count_of(paths[0])
-        overwrite = settings.overwrite or (settings.resume and is_traced(job, grid))
+        may = permission(job, paths, settings)
         for path in paths:
-            check_target(path, grid, overwrite=overwrite)
+            check_target(path, grid, overwrite=may.overwrite or path in may.ours)
         talk = Talk(out, reporter, stop)
         check = partial(talk.go_on_or_stop, "before it was written")
         values = raster.values(check)
         known = tuple(classes) or raster.classes(values)
         options = polygon_options(settings, known, values)
-        kept = kept_cells(job, _identity(raster.raster, settings), settings.resume, talk)
+        identity = _identity(raster.raster, settings) | {"files": may.journalled}
+        kept = kept_cells(job, identity, settings.resume, talk)
         features = trace(client, Source(grid, raster), options, folder_of(job), talk, kept)
-        count = write_features(
-            with_zones(features, zones),
-            VectorLayer(grid, known, zones=zones is not None),
-            paths,
-            overwrite=overwrite,
-            check=check,
-        )
+        with job.scratch() as scratch:
+            count = write_features(
+                with_zones(features, zones),
+                VectorLayer(grid, known, zones=zones is not None),
+                paths,
+                overwrite=may.overwrite,
+                check=check,
+                run=Resumable(may.ours, partial(begin_placing, job), scratch),
+            )
         job.finish(keep_work=False)
         return count
 
 
 def _identity(raster: Raster, settings: VectorSettings) -> dict[str, Any]:
-    """All that traced cells depend on; a resume refuses any change of it."""
-    polygons = settings.model_dump(mode="json", include=POLYGONS - {"formats"})
-    return {"raster": fingerprint_of(raster), "polygons": polygons, "versions": versions()}
+    """All that traced cells depend on; a resume refuses any change of it.
+
+    Unlike a scene's, the raster's pixels are hashed whole: it is read whole anyway.
+    """
+    polygons = settings.model_dump(mode="json", include=POLYGONS - _AFTER_TRACING)
+    parts = [Path(raster.file), Path(f"{raster.file}.msk")] if raster.version is None else []
+    return {
+        "raster": fingerprint_of(raster),
+        "sha256": [sha256_of(part) for part in parts if part.exists()],
+        "polygons": polygons,
+        "versions": versions(),
+    }
 
 
 def refuse_without_ellipsoid(raster: Raster) -> None:

@@ -268,6 +268,15 @@ def test_a_sample_without_an_error_does_not_say_that_there_is_none():
         assert found.overall.low < 1
 
 
+def test_what_was_interpreted_whole_is_known():
+    strata = [Stratum("a", 10.0, 10), Stratum("b", 50.0, 50)]
+    sample = sample_of([[10, 0], [0, 50]], strata)
+    for found in (olofsson.assess(sample), stehman.assess(sample)):
+        for estimate in (found.overall, *found.users, *found.producers, *found.shares):
+            assert estimate.low == pytest.approx(estimate.value)
+            assert estimate.high == pytest.approx(estimate.value)
+
+
 def test_empty_cells_in_large_strata_are_warned_of():
     strata = [Stratum("rare", 2e6), Stratum("common", 98e6)]
     sample = sample_of([[38, 12], [0, 400]], strata)

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from geounet import cli, segmentation
-from geounet.errors import GeounetError, InputError
+from geounet.errors import BugError, GeounetError, InputError
 from geounet.outputs import MapWithHolesError, Results
 from geounet.segmentation import segment, segment_all
 from geounet.settings import SegmentSettings
@@ -85,6 +85,21 @@ def test_a_bug_that_one_scene_meets_does_not_stop_the_others(
     assert "this is a bug in geounet" in first
     assert last == "geounet: 1 of 2 scenes failed, see above"
     assert cli.run([*tokens, "--overwrite", "--fail-fast"]) == 1
+
+
+def test_a_bug_while_a_scene_is_opened_does_not_stop_the_others(
+    scenes, model, tmp_path, monkeypatch
+):
+    real = segmentation.open_scene
+
+    def open_scene(scene, *others):
+        if str(scene) == str(scenes[0]):
+            raise ValueError("nobody thought of it")
+        return real(scene, *others)
+
+    monkeypatch.setattr(segmentation, "open_scene", open_scene)
+    found = list(segment_all([scenes[0], scenes[2]], model, tmp_path / "all", SETTINGS))
+    assert [isinstance(outcome, BugError) for _, outcome in found] == [True, False]
 
 
 def test_with_debug_the_place_of_each_failure_is_shown(two_with_a_bug, model, tmp_path, capsys):

@@ -253,6 +253,40 @@ def test_no_part_of_a_shapefile_and_no_style_is_replaced_unasked(tmp_path):
     assert (tmp_path / "g.qml").read_text() == (tmp_path / "f.dbf").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    "ending", ["gpkg", "geojson", "geojsonl", "shp", "shp.zip", "fgb", "parquet"]
+)
+def test_a_finished_file_is_counted_and_left_alone_by_a_resume(tmp_path, ending):
+    mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
+    out = tmp_path / f"features.{ending}"
+    count = vectorize(mask, out)
+    before = out.stat().st_mtime_ns
+    assert vectorize(mask, out, VectorSettings(resume=True)) == count
+    assert out.stat().st_mtime_ns == before
+
+
+def test_a_link_that_leads_nowhere_is_there_too(tmp_path):
+    mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
+    (tmp_path / "features.gpkg").symlink_to("/nowhere/features.gpkg")
+    with pytest.raises(OutputError, match=r"features\.gpkg: exists"):
+        vectorize(mask, tmp_path / "features.gpkg")
+
+
+@pytest.mark.parametrize("length", [240, 300])
+def test_a_name_that_is_too_long_is_refused(tmp_path, length):
+    mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
+    with pytest.raises(OutputError, match="its name has more than 230 bytes"):
+        vectorize(mask, tmp_path / f"{length * 'a'}.gpkg")
+
+
+def test_temporary_folders_of_other_runs_are_left_alone(tmp_path):
+    mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
+    other = tmp_path / ".features.abcdefgh.part"
+    other.mkdir()
+    vectorize(mask, tmp_path / "features.gpkg")
+    assert other.exists()
+
+
 def test_a_name_with_a_line_break_is_refused(tmp_path):
     mask = write(tmp_path / "mask.tif", labels_of().astype(np.uint8), nodata=255)
     with pytest.raises(OutputError, match="character that file names should not"):

@@ -57,4 +57,6 @@ def _ratios(sample: Sample, y: Columns, x: Columns) -> tuple[Estimate, ...]:
     residuals = y - np.nan_to_num(value) * x
     variance = ratio(weights**2 @ variances(sample, residuals), below**2)
     points = x.sum(0).astype(np.int64)
-    return estimates(wilson(value, variance, points), variance, points)
+    whole = bool(np.isinf(sample.worth).all())
+    worth = np.where(whole, np.inf, points)
+    return estimates(wilson(value, variance, worth), variance, points)

@@ -234,7 +234,7 @@ def _slopes(
             for logits in each(network, images)
         ]
         _, _, *updated = nnx.split(network, nnx.Param, nnx.BatchStat, ...)
-        # Of the sum each member has the gradient that it would have alone.
+        # Of the sum each member has the gradient that it would have alone, before clipping.
         total = sum(losses[1:], start=losses[0])
         return total, (total / len(losses), (updated[0], updated[1]))
 

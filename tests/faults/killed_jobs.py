@@ -89,6 +89,10 @@ class KilledJob:
     def assert_sound_and_resumes(self, out: Path, where: object) -> None:
         """What has its final name is complete, the journal reads, and a resume ends as ever."""
         self.assert_sound(out, where)
+        self.assert_resumes(out, where)
+
+    def assert_resumes(self, out: Path, where: object) -> None:
+        """A resume ends as ever, and leaves nothing else."""
         child = self.start(out, "--resume")
         assert child.wait() == 0, (where, child.errors)
         assert self.outputs(out) == self.files, where
