@@ -68,7 +68,7 @@ def alone(recipe, learner, k):
     return graph, *(jax.tree.map(jnp.copy, part) for part in parts)
 
 
-@pytest.mark.parametrize("kind", ["adam", "sgd"])
+@pytest.mark.parametrize("kind", ["adam", pytest.param("sgd", marks=pytest.mark.slow)])
 def test_each_member_learns_as_if_it_were_alone(kind):
     optimiser = {"kind": kind, "learning_rate": 0.01}
     s = settings_of(network={**NETWORK, "members": 2}, optimiser=optimiser, augment={})
