@@ -168,16 +168,22 @@ def test_dropout_between_the_convolutions_acts_in_training_only():
 
 def test_the_settings_of_a_network_are_its_architecture():
     settings = NetworkSettings(
-        depth=3, base_filters=8, block="residual", attention=True, dilations=(2, 4), remat=True
+        depth=3,
+        base_filters=8,
+        block="residual",
+        attention=True,
+        dilations=(2, 4),
+        members=3,
+        remat=True,
     )
     assert settings.architecture(bands=6, outputs=1).model_dump() == {
         "kind": "unet", "bands": 6, "outputs": 1, "depth": 3, "base_filters": 8,
         "batch_norm": True, "dropout": 0.1, "block": "residual", "attention": True,
-        "dilations": (2, 4),
+        "dilations": (2, 4), "members": 3,
     }  # fmt: skip
     assert NetworkSettings().model_dump() == {
         "depth": 4, "base_filters": 64, "batch_norm": True, "dropout": 0.1, "block": "plain",
-        "expansion": 4, "attention": False, "dilations": (), "remat": False,
+        "expansion": 4, "attention": False, "dilations": (), "members": 1, "remat": False,
     }  # fmt: skip
 
 

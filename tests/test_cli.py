@@ -157,7 +157,7 @@ def test_a_bug_ends_with_1_and_asks_for_a_report(monkeypatch, capsys):
 def test_models_and_doctor_answer(capsys):
     assert call("models", "list") == 0
     listed = capsys.readouterr().out
-    assert "water  (blue, green, red, nir, swir1, swir2; 0.2 MB)" in listed
+    assert "water  (blue, green, red, nir, swir1, swir2; 0.7 MB)" in listed
     assert "Licence of its data: The source's README says MIT" in " ".join(listed.split())
     assert max(map(len, listed.splitlines())) <= 80
     assert call("models", "show", "water") == 0

@@ -83,7 +83,9 @@ def assert_seamless(ours, truth):
     assert not (differs & (margin_of(truth) > 2e-4)).any()
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "depth", [1, 2, 3, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (4, 5))]
+)
 @given(data=st.data())
 @settings(max_examples=10)
 def test_tiled_equals_whole(depth, data):

@@ -99,6 +99,7 @@ def test_the_card_has_the_stretch_and_twice_the_inputs(trained, settings):
     np.testing.assert_allclose(highs, np.mean([63, 143, 38]) / 255, atol=2 / 255)
 
 
+@pytest.mark.slow
 def test_the_card_shows_the_stretch_of_training_scenes_alone(settings, tmp_path):
     held = settings.data.model_copy(update={"validation": SplitSettings(scenes=("1", "4"))})
     card = train(settings.model_copy(update={"data": held, "epochs": 1}), tmp_path / "out").card
