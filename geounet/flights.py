@@ -60,7 +60,7 @@ class Flights:
         self._under_way: dict[Future, tuple[Flight, float]] = {}
         self._forgotten: deque[Flight] = deque()
         self._done: Queue[Future] = Queue()
-        self._limit, self._looked, self._seen = 1, -POLL, time.monotonic()
+        self._limit, self._looked, self._alone = 1, -POLL, 0.0
 
     def __enter__(self) -> Flights:
         return self
@@ -157,11 +157,14 @@ class Flights:
         moment = time.monotonic()
         if moment - self._looked < POLL:
             return
-        self._looked = moment
+        since, self._looked = moment - self._looked, moment
         threads = self._threads()
         if threads:
-            self._limit, self._seen = sum(threads.values()) + len(threads), moment
-        elif moment - self._seen > LONELY:
+            self._limit, self._alone = sum(threads.values()) + len(threads), 0.0
+            return
+        # While a result is fetched nobody looks, and that time tells nothing of the workers.
+        self._alone += min(since, 10 * POLL)
+        if self._alone > LONELY:
             raise ClusterError(
                 f"no worker has answered for {LONELY:.0f} s; start one with `dask worker`, "
                 "and run with --resume"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from geounet import flights
 from geounet.cluster import OneDevice, _refuse_crowd, cluster
 from geounet.engine import run
 from geounet.errors import ClusterError, GeounetError, SettingsError
@@ -56,6 +58,22 @@ def visit(items):
 def test_a_client_that_ends_while_tasks_are_sent_is_a_scheduler_that_is_gone():
     with cluster() as client, pytest.raises(ClusterError, match=r"scheduler is gone.*--resume"):
         run(client, visit, range(50), lambda _: client.close(), should_stop=lambda: False)
+
+
+def test_time_in_which_nobody_looked_does_not_count_as_time_without_workers(monkeypatch):
+    clock, there = [0.0], {"a worker": 3}
+    monkeypatch.setattr(flights, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(flights.Flights, "_threads", lambda _: dict(there))
+    found = flights.Flights(None, None, 1.0)
+    found._look()
+    there.clear()
+    clock[0] = 300.0
+    found._look()
+    with pytest.raises(ClusterError, match="no worker has answered for 60 s"):
+        for _ in range(100):
+            clock[0] += 1.0
+            found._look()
+    assert 350 < clock[0] <= 362
 
 
 def test_nothing_to_do_ends_at_once():
