@@ -69,11 +69,12 @@ def test_time_in_which_nobody_looked_does_not_count_as_time_without_workers(monk
     there.clear()
     clock[0] = 300.0
     found._look()
+    for _ in range(55):
+        clock[0] += 1.0
+        found._look()
+    clock[0] += 1.0
     with pytest.raises(ClusterError, match="no worker has answered for 60 s"):
-        for _ in range(100):
-            clock[0] += 1.0
-            found._look()
-    assert 350 < clock[0] <= 362
+        found._look()
 
 
 def test_nothing_to_do_ends_at_once():
