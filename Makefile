@@ -14,7 +14,7 @@ help:
 	@echo "make install   geounet and what it needs, into .venv"
 	@echo "make test      install the test tools, and run the tests (under 10 minutes)"
 	@echo "make slow      the longer suites: kills and resumes, full disks, mutated files, notebooks"
-	@echo "make long      what is left of them: kills before random file operations, and others"
+	@echo "make long      what is left of them: more kills, more mutated files"
 	@echo "make lint      ruff and mypy"
 	@echo "make bench     speed and memory, printed and written to $(OUT)/bench"
 	@echo "make docs      docs/commands.md, from the settings"

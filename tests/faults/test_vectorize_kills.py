@@ -64,6 +64,7 @@ def test_killed_before_each_file_takes_its_name(job, tmp_path):
         job.assert_sound_and_resumes(tmp_path / f"{number}", number)
 
 
+@pytest.mark.long
 def test_killed_at_random_moments(job, tmp_path):
     assert job.assert_survives(drawn(11, 8, 0.0, 1.0), tmp_path) >= 5
 
