@@ -5,18 +5,15 @@ Every command is imported when it is called, and imports what it runs: see cli.p
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from traceback import format_exception
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
-from geounet.errors import GeounetError, InputError, PartialError, SettingsError
+from geounet.errors import GeounetError, InputError, SettingsError
 from geounet.learn.evaluate_settings import EvaluateSettings
-from geounet.locations import redacted, shown
 from geounet.scene_options import SceneOptions
 from geounet.settings import SegmentSettings
 from geounet.vector_settings import VectorSettings
@@ -63,7 +60,9 @@ def segment(
     elif len(scenes) == 1:
         _segment_one(scenes[0], model, Path(out), settings, reporter_of(talk))
     else:
-        _segment_many(scenes, model, Path(out), settings, talk)
+        from geounet.many_scenes import segment_many
+
+        segment_many(scenes, model, Path(out), settings, reporter_of(talk), debug=talk.debug)
 
 
 def vectorize(
@@ -217,46 +216,6 @@ def _segment_one(
     from geounet.tables import print_results_of
 
     print_results_of(lambda: run_segment(scene, model, out, settings, reporter))
-
-
-def _segment_many(
-    scenes: list[str], model: str, out: Path, settings: SegmentSettings, talk: Talk
-) -> None:
-    from geounet.outputs import MapWithHolesError
-    from geounet.segmentation import segment_all
-    from geounet.tables import print_results
-
-    if settings.bands:
-        raise SettingsError("--band names the files of one scene; give one SCENE, or a scene.yaml")
-    failed: list[GeounetError] = []
-    for name, outcome in segment_all(scenes, model, out, settings, reporter_of(talk)):
-        if isinstance(outcome, MapWithHolesError):
-            print_results(outcome.results)
-        if isinstance(outcome, GeounetError):
-            failed.append(outcome)
-            _tell(name, outcome, talk)
-        else:
-            print_results(outcome)
-    if failed:
-        raise _failure_of_many(failed, len(scenes))
-
-
-def _tell(scene: str, error: GeounetError, talk: Talk) -> None:
-    """Say why one scene of several failed; that of the command itself is cli.py's to say."""
-    if talk.debug:
-        print(redacted("".join(format_exception(error))), file=sys.stderr, end="")
-    told, name = redacted(" ".join(str(error).split())), shown(scene)
-    print(f"geounet: {told}" if name in told else f"geounet: {name}: {told}", file=sys.stderr)
-
-
-def _failure_of_many(failed: Sequence[GeounetError], count: int) -> GeounetError:
-    """The exit code is that of all scenes if all failed alike, else that of a part."""
-    codes = {error.exit_code for error in failed}
-    if len(failed) < count or len(codes) > 1:
-        return PartialError(f"{len(failed)} of {count} scenes failed, see above")
-    error = GeounetError(f"all {count} scenes failed, see above")
-    error.exit_code = codes.pop()
-    return error
 
 
 def _print_plans(scenes: Sequence[str], model: str, settings: SegmentSettings) -> None:

@@ -87,14 +87,12 @@ def vectorize(
         identity = _identity(raster.raster, settings) | {"files": may.journalled}
         kept = kept_cells(job, identity, settings.resume, talk)
         features = trace(client, Source(grid, raster), options, folder_of(job), talk, kept)
+        layer = VectorLayer(grid, known, zones=zones is not None)
         with job.scratch() as scratch:
+            run = Resumable(may.ours, partial(begin_placing, job), scratch)
+            batches = with_zones(features, zones)
             count = write_features(
-                with_zones(features, zones),
-                VectorLayer(grid, known, zones=zones is not None),
-                paths,
-                overwrite=may.overwrite,
-                check=check,
-                run=Resumable(may.ours, partial(begin_placing, job), scratch),
+                batches, layer, paths, overwrite=may.overwrite, check=check, run=run
             )
         job.finish(keep_work=False)
         return count

@@ -60,16 +60,25 @@ def test_a_stop_ends_all_and_a_resume_does_the_rest(scenes, model, tmp_path):
 
 
 @pytest.fixture
-def two_with_a_bug(scenes, monkeypatch):
-    """Two scenes, of which the first meets what nobody foresaw."""
-    real = segmentation.prepare
+def breaks(scenes, monkeypatch):
+    """A function that makes another one of segmentation meet what nobody foresaw, for one scene."""
 
-    def prepare(scene, *others):
-        if str(scene) == str(scenes[0]):
-            raise KeyError("nobody thought of it")
-        return real(scene, *others)
+    def breaking(name):
+        real = getattr(segmentation, name)
 
-    monkeypatch.setattr(segmentation, "prepare", prepare)
+        def broken(scene, *others):
+            if str(scene) == str(scenes[0]):
+                raise KeyError("nobody thought of it")
+            return real(scene, *others)
+
+        monkeypatch.setattr(segmentation, name, broken)
+
+    return breaking
+
+
+@pytest.fixture
+def two_with_a_bug(scenes, breaks):
+    breaks("prepare")
     return [str(scenes[0]), str(scenes[2])]
 
 
@@ -87,17 +96,8 @@ def test_a_bug_that_one_scene_meets_does_not_stop_the_others(
     assert cli.run([*tokens, "--overwrite", "--fail-fast"]) == 1
 
 
-def test_a_bug_while_a_scene_is_opened_does_not_stop_the_others(
-    scenes, model, tmp_path, monkeypatch
-):
-    real = segmentation.open_scene
-
-    def open_scene(scene, *others):
-        if str(scene) == str(scenes[0]):
-            raise ValueError("nobody thought of it")
-        return real(scene, *others)
-
-    monkeypatch.setattr(segmentation, "open_scene", open_scene)
+def test_a_bug_while_a_scene_is_opened_does_not_stop_the_others(scenes, model, tmp_path, breaks):
+    breaks("open_scene")
     found = list(segment_all([scenes[0], scenes[2]], model, tmp_path / "all", SETTINGS))
     assert [isinstance(outcome, BugError) for _, outcome in found] == [True, False]
 
