@@ -2,9 +2,10 @@
 
     python -m benchmarks.compiling [--base 16] [--side 128] [--batch 4] [--rounds 9]
 
-The first weights of a training, its step, and a forward, compiled with and without them and run in
-turn. Printed: seconds to compile, median wall and processor seconds of a run, and whether all
-numbers are those without them (a step's may differ in the last digits).
+The first weights of a training, its step, and a forward, compiled with and without them, and with
+all but the one that keeps XLA from YNNPACK, and run in turn. Printed: seconds to compile, median
+wall and processor seconds of a run, and whether all numbers are those without them (they may differ
+in the last digits).
 """
 
 from __future__ import annotations
@@ -23,12 +24,17 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.remat import BANDS, settings_of
-from geounet.compiling import ON_CPU
+from geounet.compiling import ON_CPU, Options
 from geounet.learn.learner import Batch, Constants, Scaling, key_of, start, take_step
 from geounet.machine import device_name
 from geounet.unet import UNet
 
-KINDS: dict[str, dict[str, bool | int]] = {"usual": {}, "ours": ON_CPU}
+YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
+KINDS: dict[str, Options] = {
+    "usual": {},
+    "ours": ON_CPU,
+    "with_ynnpack": {name: value for name, value in ON_CPU.items() if name != YNNPACK},
+}
 
 
 def measured(function: Any, arguments: tuple[Any, ...], rounds: int) -> dict[str, Any]:

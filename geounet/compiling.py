@@ -10,19 +10,27 @@ import jax
 
 _T = TypeVar("_T")
 
-ON_CPU: dict[str, bool | int] = {"xla_backend_optimization_level": 1} | (
-    {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
-)
+Options = dict[str, bool | int | str]
+
+_OF_THIS_XLA: Options = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_experimental_ynn_fusion_type": "",
+}
+ON_CPU: Options = {
+    "xla_backend_optimization_level": 1,
+    **(_OF_THIS_XLA if jax.__version_info__ < (0, 11) else {}),
+}
 """Compiler options for a CPU.
 
 The time of our programs goes into convolutions and matrix products, which are library calls; what
 LLVM's last optimisations and XLA's newer emitters of fused loops do for the rest is not seen in the
-speed, and takes most of the compiler's time (`python -m benchmarks.compiling`). A later XLA may not
-know the second option any more.
+speed, and takes most of the compiler's time (`python -m benchmarks.compiling`). XLA 0.10 calls
+YNNPACK for most convolutions, where Eigen is faster: that is turned off. A later XLA may not know
+these two options any more.
 """
 
 
-def options() -> dict[str, bool | int]:
+def options() -> Options:
     """Those for the device that there is; other devices than CPUs have their own ways."""
     return ON_CPU if jax.default_backend() == "cpu" else {}
 
