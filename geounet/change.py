@@ -48,11 +48,16 @@ OTHERS = ("score.tif", "loss_date.tif", "zones.csv", "alerts.csv", "alerts.gpkg"
 
 @dataclass(frozen=True)
 class Made:
-    """A map of change that lies in its folder, for what else is written of it."""
+    """A map of change that lies in its folder, for what else is written of it.
+
+    Attributes:
+        told: whoever writes a file adds what the report has to say of it.
+    """
 
     out: Path
     prepared: PreparedChange
     source: MapSource
+    told: dict[str, Any]
 
 
 def change(
@@ -100,7 +105,7 @@ def _with_pixels(prepared: PreparedChange) -> PreparedChange:
 
 
 def _recipe(prepared: PreparedChange) -> Recipe:
-    question, kept = prepared.question, dict[int, float]()
+    question, told = prepared.question, dict[str, Any]()
     return Recipe(
         title=question.title,
         doing="comparing",
@@ -112,8 +117,8 @@ def _recipe(prepared: PreparedChange) -> Recipe:
         identity=change_fingerprint(prepared),
         notes=prepared.notes,
         task=lambda store: partial(compare_tiles, _work(store, prepared)),
-        write=partial(_write, prepared=prepared, kept=kept),
-        about=lambda source: _about(source, prepared, kept),
+        write=partial(_write, prepared=prepared, told=told),
+        about=lambda source: _about(source, prepared, told),
         forward=_work("", prepared).forwards[0],
         others=OTHERS,
     )
@@ -139,13 +144,15 @@ def _write(
     source: MapSource,
     talk: Talk,
     prepared: PreparedChange,
-    kept: dict[int, float],
+    told: dict[str, Any],
 ) -> tuple[list[Path], int]:
-    """All files but the reports; ``kept`` gets the hectares of each class in the features."""
-    made = Made(job.out, prepared, source)
+    """All files but the reports; ``told`` gets the hectares of each class in the features."""
+    kept: dict[int, float] = {}
+    made = Made(job.out, prepared, source, told)
     rasters = _write_rasters(job, made)
     added = Added(lambda batches: _tallied(batches, kept), measure="score")
     vectors, count = write_vectors(client, job, source, prepared.settings, talk, added)
+    told["features_ha"] = {c.name: kept.get(c.value, 0.0) for c in source.classes}
     others = [write(made) for write in prepared.question.further.values()]
     for date in range(len(prepared.fits)):
         _tell_hidden(_about_date(source, prepared, date), prepared, talk.reporter)
@@ -177,9 +184,7 @@ def _tallied(batches: Iterator[Features], kept: dict[int, float]) -> Iterator[Fe
         yield batch
 
 
-def _about(
-    source: MapSource, prepared: PreparedChange, kept: Mapping[int, float]
-) -> dict[str, Any]:
+def _about(source: MapSource, prepared: PreparedChange, told: Mapping[str, Any]) -> dict[str, Any]:
     settings = prepared.settings
     return {
         "dates": [_about_date(source, prepared, date) for date in range(len(prepared.fits))],
@@ -189,7 +194,7 @@ def _about(
         "only if the errors of the dates were independent, which they are not",
         "shifts": [shift.describe() for shift in prepared.shifts],
         "min_area": settings.min_area,
-        "features_ha": {c.name: kept.get(c.value, 0.0) for c in source.classes},
+        **told,
     }
 
 

@@ -22,6 +22,7 @@ FOOT = (
     "errors; geounet assess estimates areas with their uncertainty."
 )
 _MOST_NAMED = 6
+_MOST_ZONES = 100
 _START, _END = "<!-- areas -->", "<!-- end of areas -->"
 
 
@@ -31,6 +32,7 @@ def job_page(report: Report, view: View, title: str) -> bytes:
         page.section("In short", page.facts(_short_answers(report))),
         page.section("Map", viewer(view, _in_words(report, view))),
         area_section(report),
+        *_zones(report),
         *_dates(report),
         *_holes(report),
         *_confidence(report),
@@ -128,6 +130,32 @@ def _with_interval(area: Mapping[str, Any] | None) -> page.Content:
         return "–"
     extent = f"{_number(area['low_ha'])} to {_number(area['high_ha'])}"
     return page.with_range(_number(area["area_ha"]), extent)
+
+
+def _zones(report: Report) -> Iterator[Markup]:
+    if "zones" not in report:
+        return
+    what, zones = report["zones"]["of"], report["zones"]["rows"]
+    largest = sorted(zones, key=lambda zone: zone["of_ha"] or 0.0, reverse=True)[:_MOST_ZONES]
+    rows: list[list[page.Content]] = [
+        [
+            zone["zone"],
+            _number(zone["of_ha"]),
+            _percent(zone["share"]),
+            _number(zone["mapped_ha"]),
+            _number(zone["on_scene_ha"]),
+        ]
+        for zone in largest
+    ]
+    headings = ["zone", f"{what}, ha", "share of mapped", "mapped, ha", "on the scene, ha"]
+    rest = len(zones) - len(largest)
+    more = f" {rest:,} more are in zones.csv." if rest else ""
+    hint = "Counts of pixels; zones.csv has the hectares of every class." + more
+    yield page.section(
+        "Zones",
+        page.table(f"{what.capitalize()} by zone, the most first", headings, rows),
+        page.paragraph(hint, hint=True),
+    )
 
 
 def _dates(report: Report) -> Iterator[Markup]:

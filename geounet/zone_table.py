@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from math import fsum
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import shapely
 from rasterio.features import rasterize
 
 from geounet.area import HECTARE, PixelArea
-from geounet.card import NODATA
+from geounet.card import NODATA, LandClass
 from geounet.change import Made
 from geounet.csv_table import Cell, write_csv
 from geounet.grid import Grid
@@ -25,12 +26,26 @@ Sums = dict[tuple[int, int | str], list[float]]
 """Square metres by zone and class value, or ``total`` for all of the zone that the scene holds."""
 
 
+@dataclass(frozen=True)
+class ZoneRow:
+    """Hectares of a zone: on the scene, mapped, of each class, and of the classes asked about.
+
+    The share is that of the mapped area; None where nothing is mapped.
+    """
+
+    zone: str
+    on_scene_ha: float
+    mapped_ha: float
+    classes_ha: dict[str, float]
+    of_ha: float
+    share: float | None
+
+
 def write_zone_table(path: Path, made: Made, what: str, share_of: Sequence[int]) -> Path:
-    """A line per zone: hectares on the scene, mapped, of each class; the share of some classes.
+    """A line per zone, and the same for the report: hectares of each class, and a share.
 
-    That share is called ``what``.
-
-    A pixel belongs to every zone that its centre lies in. The share is of the mapped area.
+    The share is that of the classes ``share_of``, called ``what``. A pixel belongs to every zone
+    that its centre lies in.
 
     Raises:
         OutputError: if the table cannot be written.
@@ -38,19 +53,29 @@ def write_zone_table(path: Path, made: Made, what: str, share_of: Sequence[int])
     zones, classes = made.prepared.zones, made.source.classes
     if zones is None:
         return path
-    sums = _sums(made, zones)
-    names = [c.name.replace(" ", "_") for c in classes]
-    header = ["zone", "on_scene_ha", "mapped_ha", *(f"{n}_ha" for n in names), f"{what}_share"]
-
-    def rows() -> Iterator[Sequence[Cell]]:
-        for zone, name in enumerate(zones.names):
-            parts = {c.value: fsum(sums.get((zone, c.value), ())) / HECTARE for c in classes}
-            whole, mapped = fsum(sums.get((zone, TOTAL), ())) / HECTARE, fsum(parts.values())
-            share = fsum(parts[v] for v in share_of) / mapped if mapped else None
-            yield [name, whole, mapped, *parts.values(), share]
-
-    write_csv(path, header, rows())
+    rows = _rows(_sums(made, zones), zones, classes, share_of)
+    columns = [f"{c.name.replace(' ', '_')}_ha" for c in classes]
+    header = ["zone", "on_scene_ha", "mapped_ha", *columns, f"{what.replace(' ', '_')}_share"]
+    lines: Iterator[Sequence[Cell]] = (
+        [row.zone, row.on_scene_ha, row.mapped_ha, *row.classes_ha.values(), row.share]
+        for row in rows
+    )
+    write_csv(path, header, lines)
+    made.told["zones"] = {"of": what, "rows": [asdict(row) for row in rows]}
     return path
+
+
+def _rows(
+    sums: Sums, zones: Zones, classes: Sequence[LandClass], share_of: Sequence[int]
+) -> list[ZoneRow]:
+    rows = []
+    for zone, name in enumerate(zones.names):
+        parts = {c.value: fsum(sums.get((zone, c.value), ())) / HECTARE for c in classes}
+        whole, mapped = fsum(sums.get((zone, TOTAL), ())) / HECTARE, fsum(parts.values())
+        asked = fsum(parts[value] for value in share_of)
+        named = {c.name: parts[c.value] for c in classes}
+        rows.append(ZoneRow(name, whole, mapped, named, asked, asked / mapped if mapped else None))
+    return rows
 
 
 def _sums(made: Made, zones: Zones) -> Sums:

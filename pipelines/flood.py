@@ -60,4 +60,4 @@ def question(settings: FloodSettings) -> Question:
 
 def zone_table(made: Made) -> Path:
     """zones.csv: hectares of each class in each zone, and the share that is newly flooded."""
-    return write_zone_table(made.out / "zones.csv", made, "newly_flooded", (NEW,))
+    return write_zone_table(made.out / "zones.csv", made, "newly flooded", (NEW,))

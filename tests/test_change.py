@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import signal
 
@@ -139,6 +140,16 @@ def test_zones_sum_to_the_map_and_name_its_features(pair, two, tmp_path):
         assert float(row["mapped_ha"]) <= float(row["on_scene_ha"])
     features = gpd.read_file(tmp_path / "out" / "features.gpkg", layer="features")
     assert set(features.zone) == set(names)
+    told = report_of(tmp_path / "out")["zones"]
+    assert told["of"] == "newly flooded"
+    for row, line in zip(told["rows"], rows, strict=True):
+        assert row["zone"] in names
+        assert row["of_ha"] == pytest.approx(float(line["newly_flooded_ha"]))
+        assert row["share"] == pytest.approx(float(line["newly_flooded_share"]))
+    page = (tmp_path / "out" / "report.html").read_text()
+    most = max(told["rows"], key=lambda row: row["of_ha"])
+    first = page.split("Newly flooded by zone, the most first</p>")[1].split("<tbody>")[1]
+    assert first.strip().startswith(f'<tr><th scope="row">{html.escape(most["zone"])}</th>')
 
 
 def test_only_an_ancillary_layer_makes_water_permanent(pair, two, tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+from itertools import pairwise
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from geounet.pipelines.flood import flood
 
 from geounet.card import NODATA, LandClass
@@ -17,14 +21,15 @@ from geounet.segmentation import segment
 from geounet.sensors import credit
 from geounet.settings import SegmentSettings
 from tests.browser import browser, opened
-from tests.jobs import make_model, make_scene, read
-from tests.made_dates import dates, flooding, model_of_two
+from tests.jobs import GRIDS, make_model, make_scene, read
+from tests.made_dates import SHAPE, dates, flooding, model_of_two
 
 HOSTILE = ('<script>alert("x")</script>', '"><img src=x onerror=alert(1)>', "Wasser & Eis </td>")
 CLASSES = tuple(
     LandClass(value=k, name=name, colour=colour)
     for k, (name, colour) in enumerate(zip(HOSTILE, ("#d8cfb4", "#1f78b4", "#1b7837"), strict=True))
 )
+ZONES = 104
 needs_browser = pytest.mark.skipif(browser() is None, reason="Chromium is not installed")
 
 
@@ -41,9 +46,23 @@ def hostile(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pair")
-    out = folder / "flood"
-    flood(*dates(folder), out, model_of_two(folder / "two.safetensors"), flooding())
+    out, zones = folder / "flood", folder / "zones.geojson"
+    strips(ZONES).to_file(zones)
+    asked = flooding(zones=str(zones))
+    flood(*dates(folder), out, model_of_two(folder / "two.safetensors"), asked)
     return out
+
+
+def strips(count):
+    """Zones of one width beside each other, some with names that wish us ill."""
+    transform, crs = GRIDS["north-up"]
+    edges = transform.c + 10 * SHAPE[1] * np.linspace(0, 1, count + 1)
+    shapes = [
+        shapely.box(left, transform.f - 10 * SHAPE[0], right, transform.f)
+        for left, right in pairwise(edges)
+    ]
+    names = [*HOSTILE, *(f"Zone {k}" for k in range(len(HOSTILE), count))]
+    return gpd.GeoDataFrame({"name": names}, geometry=shapes, crs=crs).to_crs(4326)
 
 
 def report_of(out):
@@ -114,6 +133,19 @@ def test_credits_are_those_that_the_terms_of_the_data_ask_for():
     assert len(credit("HLS-S30", None)) == 2
     assert credit("L8-9", "2020-01-01") == ("Landsat data courtesy of the U.S. Geological Survey",)
     assert credit(None, "2020-01-01") == credit("drone", None) == ()
+
+
+def test_zones_are_shown_by_what_was_flooded_the_first_hundred_of_them(pair):
+    zones = report_of(pair)["zones"]["rows"]
+    assert len(zones) == ZONES
+    page = (pair / "report.html").read_text()
+    table = page.split("Newly flooded by zone, the most first</p>")[1].split("</table>")[0]
+    shown = [html.unescape(name) for name in re.findall(r'<th scope="row">(.*?)</th>', table)]
+    flooded = {zone["zone"]: zone["of_ha"] for zone in zones}
+    assert len(shown) == 100
+    amounts = [flooded[name] for name in shown]
+    assert amounts == sorted(flooded.values(), reverse=True)[:100]
+    assert f"{ZONES - 100} more are in zones.csv." in page
 
 
 @needs_browser
