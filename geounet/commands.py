@@ -171,15 +171,20 @@ def inspect(
     *,
     band: Bands = (),
     options: Annotated[SceneOptions, Flat] = SceneOptions(),
+    as_yaml: Annotated[bool, Parameter(name="--yaml", help="all of it, for programs")] = False,
     talk: Talking = Talk(),
 ) -> None:
-    """What geounet sees in a scene, as YAML: grid, bands, scaling, masks. No pixel is read."""
+    """What geounet sees in a scene: grid, bands, scaling, masks. No pixel is read."""
     import yaml
 
     from geounet.scene import open_scene
+    from geounet.tables import print_scene
 
     found = open_scene(scene, with_bands(options, band))
-    print(yaml.safe_dump(found.describe(), sort_keys=False, allow_unicode=True), end="")
+    if as_yaml:
+        print(yaml.safe_dump(found.describe(), sort_keys=False, allow_unicode=True), end="")
+    else:
+        print_scene(found)
 
 
 def doctor() -> None:

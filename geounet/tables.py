@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
+from pyproj import CRS
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +15,8 @@ from geounet.assess.accuracy_file import PIXEL_COUNT, adjusted_areas
 from geounet.learn.evaluation_report import Evaluation
 from geounet.outputs import MapWithHolesError, Results
 from geounet.planning import JobPlan
+from geounet.scene import Scene
+from geounet.style import printable
 
 
 class Planned(Protocol):
@@ -96,3 +100,53 @@ def _with_interval(score: dict[str, float | None]) -> str:
 
 def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def print_scene(scene: Scene) -> None:
+    """Grid, sensor and masks of a scene, a line per band, and its notes."""
+    console, said = Console(highlight=False, markup=False), scene.describe()
+    for name, text in _fields_of(scene):
+        console.print(f"{name:8} {printable(text)}", soft_wrap=True)
+    several = len({band["file"] for band in said["bands"]}) > 1
+    table = Table(box=None, pad_edge=False)
+    for heading in ("band", "number", "type", "scale", "offset", "no data", "pixel"):
+        table.add_column(heading)
+    if several:
+        table.add_column("file", overflow="fold")
+    for band in said["bands"]:
+        numbers = (_number(band[key]) for key in ("scale", "offset", "nodata"))
+        files = [Path(band["file"]).name] if several else []
+        cells = (band["name"], str(band["band"]), band["dtype"], *numbers, _size(band), *files)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    console.print()
+    console.print(table)
+    for note in said["notes"]:
+        console.print(f"note: {printable(note)}", soft_wrap=True)
+
+
+def _fields_of(scene: Scene) -> Iterator[tuple[str, str]]:
+    said = scene.describe()
+    (left, top), _, (right, bottom), _ = said["corners"]
+    code, crs = scene.grid.crs.to_epsg(), CRS.from_wkt(scene.grid.crs.to_wkt())
+    yield "scene", said["name"]
+    yield "size", f"{said['rows']:,} rows × {said['columns']:,} columns"
+    yield "pixel", f"{_size(said)}, in the unit of the CRS"
+    yield "crs", f"EPSG:{code}, {crs.name}" if code else crs.name
+    yield "corners", f"first {left:.10g} {top:.10g}, opposite {right:.10g} {bottom:.10g}"
+    for name in ("sensor", "level", "date"):
+        yield name, said[name] or "unknown"
+    yield "masks", "; ".join(map(_mask, said["masks"])) or "none"
+
+
+def _mask(said: dict[str, Any]) -> str:
+    kind = "values" if "values" in said else "bits"
+    return f"{Path(said['file']).name}:{said['band']} {kind} {', '.join(map(str, said[kind]))}"
+
+
+def _size(said: dict[str, Any]) -> str:
+    height, width = said["pixel_size"]
+    return f"{height:g} × {width:g}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"

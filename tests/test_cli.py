@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import rasterio
+import yaml
 
 from geounet import cli
 from tests.jobs import make_model, make_scene
@@ -133,8 +135,17 @@ def test_a_file_that_is_no_scene_ends_with_3_and_an_output_that_exists_with_5(
 
 def test_bands_are_given_by_name(scene, model, tmp_path, capsys):
     given = ("--band", "blue=1", "--band", "green=2", "--band", "red=3")
+    assert call("inspect", scene, "--yaml", *given) == 0
+    said = yaml.safe_load(capsys.readouterr().out)
+    assert [band["name"] for band in said["bands"]] == ["blue", "green", "red"]
     assert call("inspect", scene, *given) == 0
-    assert "name: green" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert re.findall(r"^(\w+) +(\d) +uint16", shown, re.MULTILINE) == [
+        ("blue", "1"),
+        ("green", "2"),
+        ("red", "3"),
+    ]
+    assert re.search(r"^crs +EPSG:32633, WGS 84 / UTM zone 33N$", shown, re.MULTILINE)
     assert call("inspect", scene, "--band", "blue") == 2
 
 
