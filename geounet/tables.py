@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pyproj import CRS
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -127,14 +126,14 @@ def print_scene(scene: Scene) -> None:
 def _fields_of(scene: Scene) -> Iterator[tuple[str, str]]:
     said = scene.describe()
     (left, top), _, (right, bottom), _ = said["corners"]
-    code, crs = scene.grid.crs.to_epsg(), CRS.from_wkt(scene.grid.crs.to_wkt())
+    code, name = scene.grid.crs.to_epsg(), scene.grid.crs.to_wkt().split('"')[1]
     yield "scene", said["name"]
     yield "size", f"{said['rows']:,} rows × {said['columns']:,} columns"
     yield "pixel", f"{_size(said)}, in the unit of the CRS"
-    yield "crs", f"EPSG:{code}, {crs.name}" if code else crs.name
+    yield "crs", f"EPSG:{code}, {name}" if code else name
     yield "corners", f"first {left:.10g} {top:.10g}, opposite {right:.10g} {bottom:.10g}"
-    for name in ("sensor", "level", "date"):
-        yield name, said[name] or "unknown"
+    for what in ("sensor", "level", "date"):
+        yield what, said[what] or "unknown"
     yield "masks", "; ".join(map(_mask, said["masks"])) or "none"
 
 
