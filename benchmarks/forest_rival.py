@@ -111,12 +111,12 @@ def confusion_of(network: torch.nn.Module, scenes: Scenes, classes: int) -> np.n
     return total
 
 
-def run(settings: Sequence[TrainSettings], out: Path) -> np.ndarray:
-    """The pooled confusion matrix of the folds that ours has finished."""
+def run(settings: Sequence[TrainSettings], out: Path, numbers: Sequence[int]) -> np.ndarray:
+    """The pooled confusion matrix of those folds that ours has finished."""
     total = np.zeros((2, 2), np.int64)
     for number, fold in enumerate(settings, 1):
         ours, done = out / f"fold{number}" / "fold.json", out / f"fold{number}" / "rival.json"
-        if not ours.exists():
+        if number not in numbers or not ours.exists():
             continue
         if not done.exists():
             learnt, held = scenes_of(fold)
@@ -136,9 +136,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of forest_amazon")
     parser.add_argument("--out", type=Path, required=True, help="that of benchmarks.crossval")
+    parser.add_argument("--folds", type=int, nargs="*", help="only these, from 1")
     args = parser.parse_args()
-    settings = load_settings(CONFIGS / "forest.yaml", args.data)
-    total = run(folds_of(settings, None), args.out)
+    settings = folds_of(load_settings(CONFIGS / "forest.yaml", args.data), None)
+    total = run(settings, args.out, args.folds or range(1, len(settings) + 1))
     print(f"pooled: macro IoU {metrics.iou(total).mean():.4f}, F1 {metrics.f1(total).mean():.4f}")
 
 
