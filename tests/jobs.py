@@ -43,7 +43,7 @@ def smooth(shape, seed):
     return (1 + 2999 * (noise - low) / (high - low)).astype(np.uint16)
 
 
-def make_scene(path: Path, shape=(150, 197), grid: str = "north-up", seed: int = 0) -> Path:
+def make_scene(path: Path, shape=(86, 101), grid: str = "north-up", seed: int = 0) -> Path:
     """Three bands with a corner and a hole of no data."""
     bands = np.stack([smooth(shape, seed + k) for k in range(3)])
     bands[:, :9, :14] = 0
