@@ -17,7 +17,7 @@ import rasterio
 import yaml
 
 from geounet import cli
-from tests.jobs import make_model, make_scene
+from tests.jobs import make_mixed_scene, make_model, make_scene
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +147,18 @@ def test_bands_are_given_by_name(scene, model, tmp_path, capsys):
     ]
     assert re.search(r"^crs +EPSG:32633, WGS 84 / UTM zone 33N$", shown, re.MULTILINE)
     assert call("inspect", scene, "--band", "blue") == 2
+
+
+def test_inspect_names_the_files_of_bands_and_masks_in_eighty_columns(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    mixed = make_mixed_scene(tmp_path / "a folder of a long name, as archives have them")
+    assert call("inspect", mixed, "--mask", f"{mixed.parent}/red.tif:values=3,7") == 0
+    shown = capsys.readouterr().out
+    assert "masks    red.tif:1 values 3, 7\n" in shown
+    assert re.search(r"^green +1 +uint16 .* 20 × 20 +green\.tif$", shown, re.MULTILINE)
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_vectorize_takes_a_mask_made_by_segment(scene, model, tmp_path, capsys):
