@@ -30,7 +30,8 @@ from geounet.viewer import View
 LONGEST_SIDE = 1000
 MOST_OUTLINES = 3000
 """Polygons that a page draws; a browser, and whoever looks, would drown in more."""
-_STRIP_ROWS = 64
+_STRIP_ROWS = 512
+"""A block of a usual GeoTIFF: of fewer rows, each block would be decoded over and over."""
 DRAWN_AS = (("swir1", "nir", "green"), ("nir", "red", "green"), ("red", "green", "blue"))
 """Band triplets as red, green, blue; the first that the scene has is drawn."""
 
