@@ -13,6 +13,7 @@ from geounet.map_job import _that_fits
 from geounet.preparation import as_before, prepare
 from geounet.segmentation import _recipe
 from geounet.settings import SegmentSettings
+from tests.jobs import make_scene
 
 
 class SmallDevice:
@@ -28,6 +29,12 @@ class SmallDevice:
     def result(self):
         if self.tried[-1] > self.side:
             raise LostItemError("takes more memory than there is")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """Larger than the largest window."""
+    return make_scene(tmp_path_factory.mktemp("scene") / "scene.tif", (150, 197))
 
 
 @pytest.fixture
