@@ -63,7 +63,7 @@ def assert_civil(child, what, codes):
 
 
 def pixels_of(child):
-    """Of a scene, as ``inspect`` printed it."""
+    """Of a scene, as ``inspect --yaml`` printed it."""
     found = yaml.safe_load(child.printed)
     return found["rows"] * found["columns"]
 
@@ -92,8 +92,10 @@ def test_mutated_scenes_give_a_map_or_one_line(part, zygote, scenes, network, tm
         kind, data = mutated(seed, scenes[seed % len(scenes)], TIFF)
         scene, out = tmp_path / f"{seed}.tif", tmp_path / f"{seed}"
         scene.write_bytes(data)
-        child = zygote.run(["inspect", scene], **BOUNDS)
+        child = zygote.run(["inspect", scene, "--yaml"], **BOUNDS)
         assert_civil(child, (seed, kind), (0, 3))
+        table = zygote.run(["inspect", scene], **BOUNDS)
+        assert_civil(table, (seed, kind), (child.returncode,))
         if child.returncode:
             continue
         tokens = ["segment", scene, out, "--model", network, "--window", "32", "--format", "none"]
