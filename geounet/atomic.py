@@ -10,6 +10,9 @@ from pathlib import Path
 
 from geounet.errors import OutputError
 
+FULL = 1 << 20
+"""Bytes: with less, a disk is called full, whatever a library says of a file that was cut short."""
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """``path`` holds all of ``data``, or what it held before."""
@@ -49,7 +52,8 @@ def free_at(path: Path) -> str:
     """The room on the disk of ``path``, as errors about a file there tell it."""
     try:
         there = next(place for place in (path, *path.absolute().parents) if place.exists())
-        return f"{shutil.disk_usage(there).free:,} bytes free"
+        free = shutil.disk_usage(there).free
+        return f"{'the disk is full, ' if free < FULL else ''}{free:,} bytes free"
     except OSError:
         return "free space unknown"
 

@@ -68,6 +68,7 @@ def test_a_full_disk_leaves_nothing_at_the_final_name(name, zygote, tmp_path):
             child = zygote.run([path], call="tests.faults.full_disks:write_whole")
             if child.returncode:
                 assert_refused(child, path)
+                assert "the disk is full" in child.errors
                 assert not files_of(path), pages
             else:
                 assert files_of(path) == whole, pages
