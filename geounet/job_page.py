@@ -23,13 +23,12 @@ FOOT = (
 )
 _MOST_NAMED = 6
 _MOST_ZONES = 100
-_START, _END = "<!-- areas -->", "<!-- end of areas -->"
 
 
 def job_page(report: Report, view: View, title: str) -> bytes:
     """The page, encoded; its pictures are embedded, and it opens without a network."""
     sections = [
-        page.section("In short", page.facts(_short_answers(report))),
+        short_section(report),
         page.section("Map", viewer(view, _in_words(report, view))),
         area_section(report),
         *_zones(report),
@@ -57,8 +56,13 @@ def _holes(report: Report) -> list[Markup]:
     return [page.section("Holes: could not be done, and have no data", page.bullets(rows))]
 
 
+def short_section(report: Report) -> Markup:
+    """Short answers, of which one is what kind of areas there are."""
+    return _marked("in short", page.section("In short", page.facts(_short_answers(report))))
+
+
 def area_section(report: Report) -> Markup:
-    """The table of areas, between marks by which ``with_areas`` finds it."""
+    """The table of areas."""
     adjusted = {row["name"]: row for row in report.get("adjusted_areas", [])}
     rows = [_area_row(row, adjusted, report) for row in report["classes"]]
     features = ["polygons, ha"] if "features_ha" in report else []
@@ -72,14 +76,22 @@ def area_section(report: Report) -> Markup:
         page.table(caption, [*headings, "share", "pixels"], rows),
         *(page.paragraph(text, hint=True) for text in below),
     )
-    return Markup(f"{_START}\n{section.html}\n{_END}")
+    return _marked("areas", section)
 
 
 def with_areas(html: bytes, report: Report) -> bytes:
     """A page with the areas that ``report`` has now; as it is, if it has no place for them."""
-    made = area_section(report).html
-    found = re.compile(f"{_START}.*?{_END}", re.DOTALL)
-    return found.sub(lambda _: made, html.decode("utf-8"), count=1).encode("utf-8", "replace")
+    text = html.decode("utf-8")
+    for made in (short_section(report).html, area_section(report).html):
+        start, end = made.split("\n", 1)[0], made.rsplit("\n", 1)[1]
+        found = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
+        text = found.sub(lambda _, made=made: made, text, count=1)
+    return text.encode("utf-8", "replace")
+
+
+def _marked(name: str, section: Markup) -> Markup:
+    """Between marks, by which ``with_areas`` finds it again."""
+    return Markup(f"<!-- {name} -->\n{section.html}\n<!-- end of {name} -->")
 
 
 def _lead(report: Report) -> str:
@@ -97,12 +109,17 @@ def _short_answers(report: Report) -> dict[str, page.Content]:
     run, lost = report["run"], len(report.get("lost_tiles", []))
     holes: dict[str, page.Content] = {"Not done": f"{lost} tile{'s' * (lost > 1)}"} if lost else {}
     return holes | {
-        "Mapped": _percent(report["valid_share"]),
+        "Mapped": _mapped(report),
         "Hidden by a mask": f"{_number(report['hidden_ha'])} ha",
         "Polygons": f"{report['features']:,}",
         "Rate": f"{_number(run['km2_per_s'])} km²/s",
         "Areas": report["areas"],
     }
+
+
+def _mapped(report: Report) -> str:
+    share = _percent(report["valid_share"])
+    return f"{share} of the scene, inside {report['aoi']}" if report.get("aoi") else share
 
 
 def _in_words(report: Report, view: View) -> str:

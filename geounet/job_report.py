@@ -63,7 +63,6 @@ def _report(
     results: Results, source: MapSource, scenes: Sequence[Scene], about: Mapping[str, Any]
 ) -> dict[str, Any]:
     rows, cols = source.grid.shape
-    pixels = rows * cols
     run = dict(about["run"])
     seconds = max(run["labelling_s"], 0.001)
     km2 = (fsum(row.area_ha for row in results.classes) + results.hidden_ha) / 100
@@ -72,7 +71,7 @@ def _report(
         "colours": {str(c.value): c.colour for c in source.classes},
         "hidden_ha": results.hidden_ha,
         "nodata_pixels": results.nodata_pixels,
-        "valid_share": 1 - results.nodata_pixels / pixels,
+        "valid_share": 1 - results.nodata_pixels / (rows * cols),
         "features": results.features,
         **area_fields(results.out),
         "files": [file.name for file in results.files],
@@ -81,11 +80,17 @@ def _report(
         **about,
         "run": run
         | {
-            "pixels_per_s": pixels / seconds,
+            "pixels_per_s": _computed(source) / seconds,
             "km2_per_s": km2 / seconds,
             "sha256": {f.name: sha256_of(f) for f in results.files if f.name not in REPORTS},
         },
     }
+
+
+def _computed(source: MapSource) -> int:
+    """Pixels of the tiles that went through the network: those without any data did not."""
+    cores = [tile.core for tile in source.tiles if not source.records[tile.name].is_empty]
+    return sum((rows.stop - rows.start) * (cols.stop - cols.start) for rows, cols in cores)
 
 
 def plain(value: Any) -> Any:

@@ -155,6 +155,7 @@ def make_map(
         if settings.overwrite:
             remove_stale(out, results.files, recipe.others)
         about = _about(recipe, source) | {
+            **({"aoi": Path(settings.aoi).name} if settings.aoi else {}),
             "lost_tiles": _lost_tiles(recipe, done),
             "run": timings(done.records, started, labelled),
         }

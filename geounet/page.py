@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+_LONGEST_WORD = 20
 _DOTS = 1.5
 """Pixels of a picture per pixel of the page: sharp on dense screens."""
 
@@ -142,7 +143,11 @@ def verbatim(text: str) -> Markup:
 def class_label(name: str, colour: str) -> Markup:
     """A class's name beside its colour."""
     swatch = f'<span class="swatch" style="background:{_safe(colour)}"></span>'
-    return Markup(swatch + _safe(name))
+    first, space, rest = name.partition(" ")
+    if len(first) > _LONGEST_WORD:
+        return Markup(swatch + _safe(name))
+    # A colour alone at the end of a line belongs to nothing.
+    return Markup(f'<span class="start">{swatch}{_safe(first)}</span>{space}{_safe(rest)}')
 
 
 def with_range(value: str, extent: str) -> Markup:

@@ -124,6 +124,8 @@ def test_areas_that_an_assessment_adjusts_take_their_place(hostile):
     after = with_areas(before, changed)
     assert b"10.3 to 14.3" in after
     assert b"10.3 to 14.3" not in before
+    assert b"pixel count, no accuracy" in before
+    assert b"pixel count, no accuracy" not in after
     assert with_areas(after, report) == before
     assert with_areas(b"<p>another page</p>", report) == b"<p>another page</p>"
 
