@@ -8,6 +8,7 @@ from math import sqrt
 import numpy as np
 
 from geounet.area import PixelArea
+from geounet.bands import Band
 from geounet.card import ModelCard, Stretch
 from geounet.errors import ModelError
 from geounet.grid import Grid
@@ -36,18 +37,12 @@ def fit(scene: Scene, card: ModelCard, strict: bool = False) -> Fit:
     """Match a scene to a model.
 
     Raises:
-        ModelError: if a band is missing; with ``strict``, also where there would be a note.
+        ModelError: if a band is missing, or its numbers cannot be scaled as the model's; with
+            ``strict``, also where there would be a note.
     """
     chosen = scene.select(card.bands)
     doubts = [*_pixel_size_doubt(chosen.grid, card), *_level_doubt(scene, card)]
-    doubts += _unwritten_doubt(chosen)
-    unknown = [b.name for b in chosen.bands if b.scale is None or b.offset is None]
-    if unknown:
-        doubts.append(
-            f"{scene.name}: no scaling is known for {', '.join(unknown)}; taken as the model's own "
-            f"({card.unit} = number × {card.scale:g} + {card.offset:g}); "
-            "state yours with --scale and --offset"
-        )
+    doubts += [*_unwritten_doubt(chosen), *_scaling_doubt(chosen, card)]
     if strict and doubts:
         raise ModelError(f"{doubts[0]} (refused by --strict)")
     return Fit(
@@ -103,6 +98,43 @@ def _pixel_size_doubt(grid: Grid, card: ModelCard) -> list[str]:
         f"the scene's pixels are about {metres:.3g} m; the model {card.name} was trained for "
         f"{low:g} to {high:g} m: expect errors, or resample with --resolution"
     ]
+
+
+def _scaling_doubt(scene: Scene, card: ModelCard) -> list[str]:
+    """Bands that say nothing of their scaling are taken as the model's, if they can be.
+
+    Raises:
+        ModelError: if they cannot.
+    """
+    unknown = [b for b in scene.bands if b.scale is None or b.offset is None]
+    # A display stretch takes 8 bits as they are, and brings any others to the same places.
+    if not unknown or card.stretch is not None:
+        return []
+    names = ", ".join(b.name for b in unknown)
+    own = f"{card.unit} = number × {card.scale:g} + {card.offset:g}"
+    other = [kind for b in unknown if (kind := _other_numbers(b, card))]
+    if other:
+        raise ModelError(
+            f"{scene.name}: no scaling is known for {names}, and {other[0]} are not what the model "
+            f"{card.name} was trained from ({own}); say --scale 1 --offset 0 if they are "
+            f"{card.unit} already, or else their own --scale and --offset (for one scene of "
+            "several, in its scene.yaml)"
+        )
+    return [
+        f"{scene.name}: no scaling is known for {names}; taken as the model's own ({own}); "
+        "state yours with --scale and --offset"
+    ]
+
+
+def _other_numbers(band: Band, card: ModelCard) -> str:
+    """What kind of numbers a band has, if the model's scaling cannot be theirs; else ""."""
+    dtype = np.dtype(band.raster.dtypes[band.index - 1])
+    if dtype.kind == "f":
+        return "floating-point numbers" if (card.scale, card.offset) != (1.0, 0.0) else ""
+    low, high = (n * card.scale + card.offset for n in (np.iinfo(dtype).min, np.iinfo(dtype).max))
+    place = card.bands.index(band.name)
+    reached = min(low, high) <= card.mean[place] <= max(low, high)
+    return "" if reached else f"numbers of {8 * dtype.itemsize} bits"
 
 
 def _unwritten_doubt(scene: Scene) -> list[str]:
