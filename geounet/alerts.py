@@ -43,7 +43,8 @@ class AlertSource:
     Attributes:
         features: the file.
         grid: that they were traced on.
-        dates: the date of each class value that is a loss, or ``""`` where it is unknown.
+        dates: the date of each class value that is a loss, or ``date 2`` where only its place
+            among the dates is known.
     """
 
     features: Path
@@ -176,4 +177,4 @@ def _batch(
 
 def _number(date: str, counted: dict[str, int]) -> str:
     counted[date] += 1
-    return f"{date.replace('-', '') or 'undated'}-{counted[date]:06d}"
+    return f"{date.replace('-', '').replace(' ', '')}-{counted[date]:06d}"

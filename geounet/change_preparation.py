@@ -79,7 +79,9 @@ class PreparedChange:
         """What the user should know before the job begins, each once."""
         own = (note for fitted in self.fits for note in fitted.notes)
         moved = (note for shift in self.shifts for note in shift.notes())
-        return tuple(dict.fromkeys([*own, *_date_notes(self.fits), *moved, *self.plan.notes]))
+        marks = self.ancillary.notes(self.grid) if self.ancillary else ()
+        dates = _date_notes(self.fits)
+        return tuple(dict.fromkeys([*own, *dates, *marks, *moved, *self.plan.notes]))
 
     @property
     def target(self) -> tuple[int, ...]:

@@ -11,7 +11,14 @@ import sys
 import traceback
 from pathlib import Path
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import (
+    App,
+    Argument,
+    CycloptsError,
+    MissingArgumentError,
+    Parameter,
+    UnusedCliTokensError,
+)
 
 from geounet.errors import INTERRUPTED, BugError, GeounetError, SettingsError
 from geounet.locations import redacted
@@ -119,7 +126,17 @@ def _usage(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         more = " ".join(error.unused_tokens or [])
         return f"{more}: more than this command takes; `geounet COMMAND --help` shows what it does"
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        return _missing(error, error.argument)
     return _settings_fault(error) or f"{' '.join(str(error).split())} See `geounet --help`."
+
+
+def _missing(error: MissingArgumentError, argument: Argument) -> str:
+    """In the words of the command's help: a place in capitals, or a flag."""
+    command = " ".join(["geounet", *(error.command_chain or ())])
+    placed = argument.field_info.kind is not argument.field_info.KEYWORD_ONLY
+    name = argument.name.removeprefix("--").upper() if placed else f"{argument.name} with its value"
+    return f"{name} is missing; `{command} --help` shows what it takes"
 
 
 def _settings_fault(error: BaseException) -> str:

@@ -85,7 +85,8 @@ def with_areas(html: bytes, report: Report) -> bytes:
     for made in (short_section(report).html, area_section(report).html):
         start, end = made.split("\n", 1)[0], made.rsplit("\n", 1)[1]
         found = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
-        text = found.sub(lambda _, made=made: made, text, count=1)
+        # Split and joined, as a replacement could hold what a pattern gives a meaning to.
+        text = made.join(found.split(text, maxsplit=1))
     return text.encode("utf-8", "replace")
 
 

@@ -21,12 +21,15 @@ from geounet.commands import (
     with_bands,
 )
 from geounet.settings import JobSettings, LandcoverSettings
-from geounet.settings_file import with_file
+from geounet.settings_file import model_of, with_file
 
 Config = Annotated[
     str | None, Parameter(help="YAML file of settings, named as the flags; flags come first")
 ]
-Model = Annotated[str, Parameter(help="name of a shipped model, or a .safetensors file")]
+Model = Annotated[
+    str | None,
+    Parameter(help="name of a shipped model, or a .safetensors file; usually the job's own"),
+]
 First = Annotated[str, Parameter(help="scene of the first date; the map lies on its grid")]
 
 
@@ -39,7 +42,7 @@ def flood(
     after: Annotated[str, Parameter(help="scene of the second date")],
     out: Annotated[str, Parameter(help="new folder for the map, its polygons and tables")],
     *,
-    model: Model = "water",
+    model: Model = None,
     band: Bands = (),
     config: Config = None,
     dry_run: DryRun = False,
@@ -52,6 +55,7 @@ def flood(
     from geounet.tables import print_plan, print_results_of
 
     given = _given(settings, band, config)
+    model = model_of(model, config, "water")
     if dry_run:
         print_plan(prepare_change([before, after], model, pipeline.question(given), given))
     else:
@@ -62,7 +66,7 @@ def flood(
 
 def deforestation(
     *paths: Annotated[str, Parameter(help="BEFORE AFTER [LATER...] OUT: scenes, the oldest first")],
-    model: Model = "forest",
+    model: Model = None,
     band: Bands = (),
     config: Config = None,
     dry_run: DryRun = False,
@@ -76,6 +80,7 @@ def deforestation(
 
     *scenes, out = checked_paths(paths, "BEFORE AFTER [LATER...] OUT", least=3)
     given = _given(settings, band, config)
+    model = model_of(model, config, "forest")
     if dry_run:
         question = pipeline.question(scenes, given)
         print_plan(prepare_change(scenes, model, question, given))
@@ -87,7 +92,7 @@ def deforestation(
 
 def landcover(
     *paths: Annotated[str, Parameter(help="SCENE [SCENE...] OUT: the map has the first's grid")],
-    model: Model,
+    model: Model = None,
     band: Bands = (),
     config: Config = None,
     dry_run: DryRun = False,
@@ -101,6 +106,7 @@ def landcover(
 
     *scenes, out = checked_paths(paths, "SCENE [SCENE...] OUT")
     given = _given(settings, band, config)
+    model = model_of(model, config)
     if dry_run:
         print_plan(prepare_mosaic(scenes, model, given))
     else:

@@ -271,6 +271,21 @@ def overlap(inner: Grid, grid: Grid) -> bool:
     return left < right2 and left2 < right and bottom < top2 and bottom2 < top
 
 
+def covers(outer: Grid, grid: Grid) -> bool:
+    """True where the bounds of one grid hold those of another, but for a pixel's breadth."""
+    (left, bottom, right, top), inner = _bounds(outer, grid.crs), _bounds(grid, grid.crs)
+    x, y = (
+        (high - low) / n
+        for low, high, n in zip(inner[:2], inner[2:], grid.shape[::-1], strict=True)
+    )
+    return (
+        left <= inner[0] + x
+        and bottom <= inner[1] + y
+        and right >= inner[2] - x
+        and top >= inner[3] - y
+    )
+
+
 def _bounds(grid: Grid, crs: CRS) -> tuple[float, float, float, float]:
     xs, ys = zip(*grid.corners, strict=True)
     box = (min(xs), min(ys), max(xs), max(ys))

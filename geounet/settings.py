@@ -15,7 +15,7 @@ from geounet.scene_options import SceneOptions
 from geounet.vector_settings import VectorFormat, VectorSettings
 
 Overlap = Literal["confident", "first"]
-Format = Literal["gpkg", "geojson", "shp", "fgb", "none"]
+Format = VectorFormat | Literal["none"]
 
 
 class ComputeSettings(Frozen):

@@ -85,7 +85,8 @@ def _sums(made: Made, zones: Zones) -> Sums:
     area = PixelArea(grid)
     mask = Part(read_header(str((made.out / "mask.tif").resolve())), (1,), (None,), "nearest")
     tree = shapely.STRtree(zones.pieces)
-    for tile in made.source.tiles:
+    # Not only the tiles inside an area of interest: a zone is as large as it is.
+    for tile in made.prepared.plan.plan.tiles:
         part = grid[tile.core]
         pieces = tree.query(shapely.Polygon(part.corners), predicate="intersects")
         if not len(pieces):

@@ -136,7 +136,8 @@ def _name_field(path: str | Path, asked: str | None) -> str:
         raise InputError(f"{path}: its features have no fields, and one must name the zones")
     if len(texts) != 1 and not named:
         raise InputError(
-            f"{path}: which field names the zones cannot be told; give one of its fields: {known}"
+            f"{path}: which field names the zones cannot be told; say it with "
+            f"--zone-field, one of: {known}"
         )
     return (named or texts)[0]
 

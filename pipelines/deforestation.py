@@ -21,6 +21,7 @@ from geounet.change_settings import DeforestationSettings
 from geounet.loss_dates import loss_classes, write_loss_dates
 from geounet.outputs import Results
 from geounet.reporting import Reporter
+from geounet.vectorization import chosen_values
 from geounet.zone_table import write_zone_table
 
 STABLE, GAIN, OTHER, LOSS = 1, 2, 3, 10
@@ -57,8 +58,8 @@ def question(scenes: Sequence[str | Path], settings: DeforestationSettings) -> Q
     files: dict[str, Callable[[Made], Path]] = {}
     if len(scenes) > 2:
         files["loss_date.tif"] = lambda made: write_loss_dates(made, losses, LOSS)
-    if "gpkg" in settings.formats:
-        told = {loss.value: dates[loss.value - LOSS] or "" for loss in losses}
+    told = _told(losses, dates, settings)
+    if told and "gpkg" in settings.formats:
         files["alerts.gpkg"] = lambda made: write_alerts(*alerts(made, "gpkg", told))
         files["alerts.csv"] = lambda made: write_alert_table(*alerts(made, "csv", told))
     if settings.zones:
@@ -66,6 +67,18 @@ def question(scenes: Sequence[str | Path], settings: DeforestationSettings) -> Q
         files["zones.csv"] = lambda made: zone_table(made, values)
     rule = ChangeRule(STABLE, GAIN, LOSS, OTHER, dated=True, threshold=settings.threshold)
     return Question("Deforestation", (*CLASSES, *losses), rule, in_order=True, further=files)
+
+
+def _told(
+    losses: Sequence[LandClass], dates: Sequence[str | None], settings: DeforestationSettings
+) -> dict[int, str]:
+    """The losses that become polygons, and so alerts, with the date of each, or its number."""
+    chosen = chosen_values(settings.classes, (*CLASSES, *losses))
+    return {
+        loss.value: dates[number] or f"date {number + 1}"
+        for number, loss in enumerate(losses, 1)
+        if chosen is None or loss.value in chosen
+    }
 
 
 def alerts(made: Made, ending: str, dates: Mapping[int, str]) -> tuple[Path, AlertSource]:

@@ -294,4 +294,9 @@ def test_few_points_and_classes_that_no_point_was_are_warned_of():
     assert any("hangs on 2 points of it in stratum common" in text for text in said)
     never = sample_of([[0, 50], [0, 400]], strata)
     said = cautions(never, olofsson.assess(never))
-    assert said[0].startswith("rare: no point was found to be it")
+    assert said[0].startswith("rare: no point was found to be it, so")
+    missed = sample_of([[0, 0], [0, 400]], strata)
+    said = cautions(missed, stehman.assess(missed))
+    assert said[0].startswith(
+        "rare: no point was found to be it, and none lies where the map has it"
+    )

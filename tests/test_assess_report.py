@@ -14,6 +14,7 @@ from geounet.assess.design import design_sample
 from geounet.assess.design_file import design_path
 from geounet.assess.estimate import estimate_accuracy
 from geounet.assess.settings import DesignSettings, EstimateSettings
+from geounet.errors import OutputError
 from geounet.segmentation import segment
 from geounet.settings import SegmentSettings
 from geounet.tables import print_results
@@ -53,6 +54,17 @@ def test_the_report_of_a_job_takes_the_areas(tmp_path):
     assert report["hidden_ha"] == 0.25
     write_map(mask, np.where(values == 2, 1, values))
     assert adjusted_areas(mask.parent) is None
+
+
+def test_an_assessment_does_not_go_into_the_folder_of_another_map(tmp_path):
+    values = map_values()
+    mask, points = a_job(tmp_path / "job", values), tmp_path / "sample.gpkg"
+    other = a_job(tmp_path / "other", values).parent
+    design_sample(mask, points, DesignSettings(size=300, at_least=20))
+    interpret(points, true_values(values))
+    with pytest.raises(OutputError, match=r"other: holds the map of another job, and .*mask\.tif"):
+        estimate_accuracy(points, mask, EstimateSettings(out=other))
+    assert not (other / "accuracy.json").exists()
 
 
 def test_a_job_that_is_made_again_keeps_areas_of_the_same_mask(tmp_path, capsys):

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from geounet.pipelines.flood import flood
+from affine import Affine
+from geounet.pipelines.flood import flood, question
 
 from geounet.card import NODATA
+from geounet.change_preparation import prepare_change
 from geounet.errors import GeounetError, InputError, ModelError, SettingsError
 from geounet.segmentation import segment
 from geounet.settings import SegmentSettings
@@ -152,6 +154,30 @@ def test_zones_sum_to_the_map_and_name_its_features(pair, two, tmp_path):
     assert first.strip().startswith(f'<tr><th scope="row">{html.escape(most["zone"])}</th>')
 
 
+def test_a_zone_is_as_large_as_it_is_whatever_the_area_of_interest_and_the_window(
+    pair, two, tmp_path
+):
+    left, _, _, top = whole().bounds
+    gpd.GeoDataFrame({"name": ["all"]}, geometry=[whole()], crs=32633).to_file(
+        tmp_path / "zones.geojson"
+    )
+    corner = gpd.GeoDataFrame(geometry=[shapely.box(left, top - 300, left + 300, top)], crs=32633)
+    corner.to_file(tmp_path / "aoi.geojson")
+    asked = {"zones": str(tmp_path / "zones.geojson"), "formats": ("none",)}
+    inside = {"aoi": str(tmp_path / "aoi.geojson")}
+    sizes = {}
+    for name, more in (("all", {}), ("small", inside), ("large", inside | {"window": 128})):
+        flood(*pair, tmp_path / name, two, flooding(**(asked | more)))
+        (row,) = report_of(tmp_path / name)["zones"]["rows"]
+        sizes[name] = row["on_scene_ha"]
+        assert (row["mapped_ha"] < 0.5 * row["on_scene_ha"]) == (name != "all")
+    assert sizes["small"] == sizes["large"] == pytest.approx(sizes["all"])
+    report, page = report_of(tmp_path / "small"), (tmp_path / "small/report.html").read_text()
+    assert report["aoi"] == "aoi.geojson"
+    assert "% of the scene, inside aoi.geojson" in page
+    assert report["run"]["pixels_per_s"] * report["run"]["labelling_s"] < np.prod(SHAPE)
+
+
 def test_only_an_ancillary_layer_makes_water_permanent(pair, two, tmp_path):
     plain = flood(*pair, tmp_path / "plain", two, flooding(formats=("none",)))
     assert not any("permanent" in row.name for row in plain.classes)
@@ -164,6 +190,17 @@ def test_only_an_ancillary_layer_makes_water_permanent(pair, two, tmp_path):
     marked = (lasting == 7) & np.isin(before, (1, 2))
     assert marked.any()
     assert (after == np.where(marked, 5, before)).all()
+
+
+def test_a_layer_that_covers_part_of_the_scene_is_told_of(pair, two, tmp_path):
+    def notes(shape):
+        marks = str(layer(tmp_path / f"{shape}.tif", np.ones(shape, np.uint8)))
+        settings = flooding(permanent_water=marks)
+        return prepare_change(pair, two, question(settings), settings).notes
+
+    said = f"{tmp_path}/(20, 30).tif: covers only part of the scene; elsewhere it marks nothing"
+    assert said in notes((20, 30))
+    assert not any("covers only part" in note for note in notes(SHAPE))
 
 
 def test_the_report_tells_the_water_that_a_mask_hid(pair, two, tmp_path):
@@ -208,9 +245,14 @@ def test_what_does_not_go_together_is_refused(pair, two, tmp_path):
     )
     with pytest.raises(ModelError, match="less: has no band green"):
         flood(pair[0], less, out, two, flooding())
-    elsewhere = str(off_grid(tmp_path / "marks.tif", corner=(1e6, 0)))
+    transform = Affine(10, 0, 2e6, 0, -10, 4e6)
+    elsewhere = str(
+        write(tmp_path / "marks.tif", np.ones((1, *SHAPE), np.uint8), transform=transform, crs=crs)
+    )
     with pytest.raises(InputError, match=r"marks\.tif: does not overlap the scene"):
         flood(*pair, out, two, flooding(permanent_water=elsewhere))
+    with pytest.raises(InputError, match=r"d0\.tif: has 3 bands, and a layer that marks .* one"):
+        flood(*pair, out, two, flooding(permanent_water=str(pair[0])))
     with pytest.raises(SettingsError, match="no class 'damp'"):
         flood(*pair, out, two, flooding(classes=("damp",)))
     assert not out.exists()

@@ -258,6 +258,23 @@ def test_one_argument_too_many_is_never_taken_for_a_setting(command, capsys):
     assert capsys.readouterr().err.startswith("geounet: stray: more than this command takes")
 
 
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (("flood", "a.tif", "b.tif"), "OUT is missing; `geounet flood --help` shows"),
+        (
+            ("segment", "a.tif", "out"),
+            "--model with its value is missing; `geounet segment",
+        ),
+        (("assess", "estimate", "a.gpkg"), "MAP is missing; `geounet assess estimate --help`"),
+        (("landcover", "a.tif", "out"), "no model is given: say --model"),
+    ],
+)
+def test_what_is_missing_is_said_as_the_help_calls_it(tokens, said, capsys):
+    assert call(*tokens) == 2
+    assert said in capsys.readouterr().err
+
+
 SILENT = """
 from geounet.streams import guard
 {}

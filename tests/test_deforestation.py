@@ -11,7 +11,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
-from geounet.pipelines.deforestation import deforestation
+from geounet.pipelines.deforestation import deforestation, question
 from rasterio.features import rasterize
 
 from geounet.card import NODATA
@@ -94,6 +94,22 @@ def test_alerts_have_the_score_of_their_pixels(three, two, tmp_path):
         score, largest = file.read(1), alerts.loc[alerts.area_ha.idxmax()]
         inside = rasterize([largest.geometry], out_shape=file.shape, transform=file.transform) > 0
     assert score[inside].mean() / 100 == pytest.approx(largest.score, abs=1e-6)
+
+
+def test_alerts_of_scenes_without_a_date_have_its_number(three, two, tmp_path):
+    undated = [tmp_path / f"d{k}.tif" for k in range(3)]
+    for path, scene in zip(undated, three, strict=True):
+        path.write_bytes(scene.read_bytes())
+    deforestation(undated, tmp_path / "out", two, clearing())
+    alerts = gpd.read_file(tmp_path / "out" / "alerts.gpkg", layer="features")
+    assert set(alerts.date) == {"date 2", "date 3"}
+    assert (alerts["id"].str.split("-").str[0] == alerts.date.str.replace(" ", "")).all()
+
+
+def test_alerts_are_written_where_a_loss_is_among_the_classes_asked_for(three, two, tmp_path):
+    asked = clearing(classes=("stable forest",))
+    assert "alerts.csv" not in question(three[:2], asked).further
+    assert "alerts.csv" in question(three[:2], clearing(classes=("loss",))).further
 
 
 def test_a_map_without_a_loss_gives_empty_alerts(three, two, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from geounet import cli
 from geounet.change_settings import DeforestationSettings, FloodSettings
 from geounet.errors import InputError, SettingsError
-from geounet.settings_file import with_file
+from geounet.settings_file import model_of, with_file
 from tests.made_dates import dates, model_of_two
 
 
@@ -95,7 +95,9 @@ def test_half_a_hectare_is_the_least_loss_unless_said_otherwise(tmp_path):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("min_area: 5", "c.yaml: min_area: .*string.*see --help"),
+        ("min_area: 5", "c.yaml: min_area: '5' is not an area: write a number and its unit"),
+        ("quiet: true", "c.yaml: quiet: says how a command is run; give it on the command line"),
+        ("band: 3", "c.yaml: band: write name=source"),
         ("permanent: 1", "c.yaml: permanent: Extra inputs.*see --help"),
         ("threshold: 1.5", "c.yaml: threshold: .*less than 1"),
         ("zone_field: name", "--zone-field needs --zones"),
@@ -107,6 +109,26 @@ def test_half_a_hectare_is_the_least_loss_unless_said_otherwise(tmp_path):
 def test_a_wrong_settings_file_is_named_with_its_fault(text, fault, tmp_path):
     with pytest.raises(SettingsError, match=fault):
         with_file(FloodSettings(), written(tmp_path / "c.yaml", text))
+
+
+def test_a_settings_file_takes_what_flags_take(tmp_path):
+    text = "format: geojson\nclasses: newly flooded\nmask-after: a.tif:values=1,2\nband: [blue=1]\n"
+    found = with_file(FloodSettings(), written(tmp_path / "c.yaml", f"{text}model: mine"))
+    assert found.formats == ("geojson",)
+    assert found.classes == ("newly flooded",)
+    assert found.mask_after == ("a.tif:values=1,2",)
+    assert found.bands == {"blue": "1"}
+    numbers = with_file(FloodSettings(), written(tmp_path / "c.yaml", "classes: [1, dry]"))
+    assert numbers.classes == ("1", "dry")
+
+
+def test_the_model_may_lie_in_the_settings_file_under_that_of_the_flag(tmp_path):
+    config = written(tmp_path / "c.yaml", "model: mine.safetensors")
+    assert model_of(None, config, "water") == "mine.safetensors"
+    assert model_of("other", config, "water") == "other"
+    assert model_of(None, written(tmp_path / "d.yaml", "strict: true"), "water") == "water"
+    with pytest.raises(SettingsError, match="no model is given"):
+        model_of(None, None)
 
 
 def test_a_missing_settings_file_is_named():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import get_args
 
 import geopandas as gpd
 import numpy as np
@@ -22,6 +23,7 @@ from geounet.scene import Pixels, open_scene
 from geounet.segmentation import segment, segment_all
 from geounet.settings import SegmentSettings
 from geounet.store import Journal, TileStore
+from geounet.vector_settings import VectorFormat
 from tests.jobs import GRIDS, make_mixed_scene, make_model, make_scene, read
 from tests.listener import Listener
 from tests.made_scenes import write
@@ -109,6 +111,20 @@ def test_tiles_without_a_valid_pixel_are_never_computed():
         return {"mask": np.full(valid.shape, 7, np.uint8)}
 
     assert (label_tile(pixels, tile, pixels.valid, forward)["mask"] == NODATA).all()
+
+
+def test_a_map_is_written_in_every_format(model, tmp_path):
+    scene, formats = make_scene(tmp_path / "scene.tif", (61, 83)), get_args(VectorFormat)
+    results = run(scene, model, tmp_path / "out", formats=formats)
+    assert {f"features.{name}" for name in formats} <= {file.name for file in results.files}
+    for name in ("gpkg", "geojson", "geojsonl", "shp", "shp.zip", "fgb"):
+        frame = gpd.read_file(tmp_path / "out" / f"features.{name}", layer=0)
+        assert len(frame) == results.features, name
+    assert len(gpd.read_parquet(tmp_path / "out" / "features.parquet")) == results.features
+    left = outputs(tmp_path / "out")
+    run(scene, model, tmp_path / "out", formats=("gpkg",), overwrite=True)
+    gone = left.keys() - outputs(tmp_path / "out").keys()
+    assert {"features.parquet", "features.shp", "features.pmtiles", "features.shp.zip"} <= gone
 
 
 def test_a_scene_without_a_valid_pixel_gives_a_valid_empty_map(model, tmp_path):

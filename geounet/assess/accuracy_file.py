@@ -15,7 +15,7 @@ from typing import Any
 
 from geounet.assess.class_map import ClassMap
 from geounet.atomic import write_bytes
-from geounet.errors import GeounetError
+from geounet.errors import GeounetError, OutputError
 from geounet.fingerprint import fingerprint_of
 from geounet.job_page import with_areas
 from geounet.locations import is_remote
@@ -49,9 +49,21 @@ class AdjustedAreas:
         return f"error-adjusted, from a probability sample of {self.points} points ({NAME})"
 
 
-def accuracy_path(out: Path) -> Path:
-    """``--out`` may be a folder, and then means its accuracy.json."""
-    return out / NAME if out.is_dir() else out
+def accuracy_path(out: Path, map_file: str | Path) -> Path:
+    """``--out`` may be a folder, and then means its accuracy.json.
+
+    Raises:
+        OutputError: if it is the folder of another map's job.
+    """
+    if not out.is_dir():
+        return out
+    own = out / MASK
+    if own.exists() and own.resolve() != Path(map_file).resolve():
+        raise OutputError(
+            f"{out}: holds the map of another job, and {map_file} is judged; give that map's "
+            "folder, or the name of a file to write"
+        )
+    return out / NAME
 
 
 def write_accuracy(path: Path, content: Mapping[str, Any], source: ClassMap) -> bool:

@@ -21,11 +21,12 @@ def cautions(sample: Sample, found: Assessment) -> list[str]:
 
 def _never_found(sample: Sample, found: Assessment) -> Iterator[str]:
     seen = np.bincount(sample.truth, minlength=len(sample.classes))
-    for name, points, column in zip(sample.classes, seen, found.counts, strict=True):
-        if not points and column.sum():
+    for name, points, row in zip(sample.classes, seen, found.counts, strict=True):
+        if not points:
+            where = "" if row.sum() else ", and none lies where the map has it"
             yield (
-                f"{name}: no point was found to be it, so its area is estimated as 0 ± 0; the "
-                "interval's upper end says what there may be"
+                f"{name}: no point was found to be it{where}, so its area is estimated as 0 ± 0; "
+                "the interval's upper end says what there may be"
             )
 
 

@@ -73,10 +73,10 @@ def estimate_accuracy(
     Raises:
         InputError: if a file cannot be read or does not fit the others, if points lack a class, or
             a stratum has too few with one.
-        OutputError: if what is to be written exists or cannot be.
+        OutputError: if what is to be written exists or cannot be, or the folder is of another map.
     """
     settings, reporter, points = settings or EstimateSettings(), reporter or Silence(), Path(points)
-    out = accuracy_path(settings.out) if settings.out else None
+    out = accuracy_path(settings.out, map) if settings.out else None
     if out:
         check_free(out, overwrite=settings.overwrite)
     source, design = open_class_map(map), _design(points, settings)
