@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from geounet.locations import is_remote, locate, shown
 from geounet.products import Layer, Product
 from geounet.raster import Raster
 from geounet.scene_options import SceneOptions
-from geounet.sensors import ALSO, band_id, canonical, common_name
+from geounet.sensors import ALSO, MADE_TAG, band_id, canonical, common_name
 
 COLOURS = {
     ColorInterp.red.name: "red",
@@ -73,7 +73,14 @@ def make_bands(
     bands = _chosen(bands, product, options, header, notes)
     if not bands:
         raise InputError(f"{product.name}: holds no image band; check the folder or --band")
+    if tag_of(bands, MADE_TAG):
+        notes.append(f"{product.name}: is a drawn scene, not an observation of the Earth")
     return _unique(bands), tuple(dict.fromkeys(notes))
+
+
+def tag_of(bands: Sequence[Band], name: str) -> str | None:
+    """What the first of the bands' files that has something under this name says."""
+    return next((found for b in bands if (found := dict(b.raster.tags).get(name))), None)
 
 
 def _band(

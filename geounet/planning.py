@@ -11,6 +11,7 @@ import shapely
 
 from geounet.card import ModelCard
 from geounet.cluster import THREADS, machine_of
+from geounet.cog import BLOCK
 from geounet.errors import SettingsError
 from geounet.grid import Grid, Plan, Tile, round_up
 from geounet.locations import is_remote
@@ -82,12 +83,20 @@ def make_plan(
         tiles,
         memory=_process_bytes(card, height * width, settings.tta) + _kept_of_remote(scene),
         # Tile store, uncompressed copy and COG with its overviews, each at most.
-        disk=int(rows * cols * layers * 3.4),
+        disk=int(_stored(plan, tiles) * layers * 3.4),
         computed_share=views * len(tiles) * height * width / (rows * cols),
         cache=cache_of(scene, plan),
         machine=machine,
         notes=_layout_notes(scene, decoded),
     )
+
+
+def _stored(plan: Plan, tiles: tuple[Tile, ...]) -> int:
+    """Pixels of the blocks that hold a tile's core, at most: no other block takes room."""
+    more = 2 * (BLOCK - 1)
+    held = (tuple(span.stop - span.start + more for span in tile.core) for tile in tiles)
+    rows, cols = plan.shape
+    return min(rows * cols, sum(high * wide for high, wide in held))
 
 
 def cut(

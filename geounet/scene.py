@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from geounet.bands import Band, make_bands
+from geounet.bands import Band, make_bands, tag_of
 from geounet.errors import InputError, ModelError
 from geounet.fingerprint import fingerprint_of
 from geounet.grid import Grid, Window, intersect, shape_of, shift
@@ -31,7 +31,7 @@ from geounet.resample import (
     scale_between,
 )
 from geounet.scene_options import SceneOptions
-from geounet.sensors import canonical, readings
+from geounet.sensors import DATE_TAG, canonical, readings
 from geounet.transfer import Access
 
 
@@ -270,7 +270,7 @@ def open_scene(
         resampling=options.resampling,
         sensor=product.sensor,
         level=product.level,
-        date=product.date,
+        date=product.date or tag_of(bands, DATE_TAG),
         notes=(*product.notes, *notes),
     )
 

@@ -151,6 +151,10 @@ _HLS = re.compile(r"HLS\.([LS]30)\.T\d{2}[A-Z]{3}\.(\d{4})(\d{3})T\d{6}\.v\d")
 _LEVELS = {"1C": TOA, "2A": SURFACE}
 
 
+MADE_TAG, DATE_TAG = "GEOUNET_MADE", "GEOUNET_DATE"
+"""In files of drawn scenes: that they are, and the day that they play at."""
+
+
 def read_name(stem: str) -> ProductName | None:
     """What a file or folder name says of its product, or None: names only, never a guess."""
     return _sentinel(stem) or _landsat(stem) or _hls(stem)

@@ -14,6 +14,7 @@ from rasterio.windows import Window as FileWindow
 
 from geounet.grid import Grid, Window
 from geounet.placing import check_free, folder_beside, named, place
+from geounet.sensors import DATE_TAG, MADE_TAG
 from geounet.synthetic import BANDS, SCALE, MadePair
 
 SIDE = 512
@@ -48,10 +49,10 @@ def write_pair(pair: MadePair, folder: Path, *, overwrite: bool = False) -> Made
         lambda window: pair.sky(window, 1)[..., None],
         lambda window: pair.changed(window)[..., None].astype(np.uint8),
     )
-    about = {"GEOUNET_MADE": "yes", "GEOUNET_SEED": str(pair.seed), "GEOUNET_EVENT": pair.event}
+    about = {MADE_TAG: "yes", "GEOUNET_SEED": str(pair.seed), "GEOUNET_EVENT": pair.event}
     for date, (path, view) in enumerate(zip(files, views, strict=True)):
         if date < 2:
-            dated = about | {"GEOUNET_DATE": _DATES[date]}
+            dated = about | {DATE_TAG: _DATES[date]}
             _write(path, pair.grid, view, BANDS, dated)
         else:
             _write(path, pair.grid, view, (names[date],), about)

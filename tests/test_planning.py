@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import shapely
 
 from geounet.grid import Plan
 from geounet.planning import LARGEST_CACHE, SMALLEST_CACHE, blocks_touched, cut, make_plan
@@ -59,6 +62,15 @@ def test_a_layout_that_is_slow_to_read_is_named_with_the_way_out(tmp_path):
 def test_a_plan_describes_itself(tmp_path, word):
     opened = scene(tmp_path / "s.tif", (100, 200))
     assert word in make_plan(opened, CARD, SegmentSettings(window=64), None).describe()
+
+
+def test_ground_that_no_tile_covers_takes_no_disk(tmp_path):
+    opened = scene(tmp_path / "s.tif", (40, 30))
+    opened = replace(opened, grid=replace(opened.grid, shape=(9000, 9000)))
+    corner = shapely.Polygon(opened.grid[slice(0, 50), slice(0, 50)].corners)
+    whole, part = (make_plan(opened, CARD, SegmentSettings(), a) for a in (None, corner))
+    assert len(part.tiles) == 1
+    assert part.disk < whole.disk / 10
 
 
 def test_eight_views_are_said_to_take_eight_times_the_computing(tmp_path):

@@ -68,6 +68,8 @@ def test_files_say_that_they_were_made_and_open_as_scenes(tmp_path):
             assert (data.shape, data.transform, data.crs) == (GRID.shape, GRID.transform, GRID.crs)
     scene = open_scene(files.after)
     assert tuple(band.name for band in scene.bands) == BANDS
+    assert scene.date == "2020-08-15"
+    assert scene.notes == ("made_flood_7_after: is a drawn scene, not an observation of the Earth",)
     assert {(band.scale, band.offset, band.nodata) for band in scene.bands} == {(1e-4, 0.0, 0.0)}
     assert (scene.read(GRID.whole).bands == MadePair(GRID, 7, clouds=0.3).view(GRID.whole, 1)).all()
     assert CLOUD in read(files.clouds)
