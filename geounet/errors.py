@@ -93,7 +93,7 @@ def task(function: Callable[Given, Result]) -> Callable[Given, Result]:
         except GeounetError as error:
             failure = type(error)(str(error))
         except Exception as error:
-            if not _lacks_memory(error):
+            if not lacks_memory(error):
                 raise
             failure = LostItemError("takes more memory than there is")
         raise failure
@@ -101,6 +101,9 @@ def task(function: Callable[Given, Result]) -> Callable[Given, Result]:
     return sendable
 
 
-def _lacks_memory(error: Exception) -> bool:
-    """By its text, as JAX is not imported here: XLA tells all its errors by one class."""
+def lacks_memory(error: Exception) -> bool:
+    """Whether memory ran out, on the device or beside it.
+
+    By its text, as JAX is not imported here: XLA tells all its errors by one class.
+    """
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -314,6 +316,29 @@ def test_reading_ahead_keeps_the_order_and_a_bound():
         for n in range(20):
             assert max(begun, default=0) <= n + READY
             assert ahead.take()[0] == n * n
+
+
+@dataclass(frozen=True)
+class Greedy(MadeSource):
+    """Its second batch asks for more memory than any machine has, of the device or beside it."""
+
+    ask: Callable = np.zeros
+
+    def batch(self, epoch, i):
+        if i:
+            self.ask((2**45, 8), np.float32)
+        return super().batch(epoch, i)
+
+
+@pytest.mark.parametrize("ask", [np.zeros, jnp.zeros], ids=["host", "device"])
+def test_want_of_memory_names_the_settings_that_save_some(ask, tmp_path):
+    with pytest.raises(SettingsError) as caught:
+        fit(settings_of(), Greedy(ask=ask), tmp_path)
+    told = str(caught.value)
+    assert told.startswith("batch: 4 chips of 16 × 16 pixels take more memory than ")
+    for name in ("chip", "network.base_filters", "network.remat", "optimiser.accumulate"):
+        assert name in told
+    assert "\n" not in told
 
 
 def test_reading_ahead_raises_where_the_item_would_have_come():

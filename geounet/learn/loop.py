@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,7 +23,7 @@ from geounet.learn.learner import Batch, network_of
 from geounet.learn.prefetch import Prefetch
 from geounet.learn.records import Events, Record, write_config, write_records
 from geounet.learn.standing import Standing, best_of, is_exhausted
-from geounet.learn.stepper import Stepper, check
+from geounet.learn.stepper import Stepper, check, enough_memory
 from geounet.learn.train_settings import TrainSettings
 from geounet.learn.validation import Examination, scores_of, validate
 from geounet.networks import Learnt
@@ -63,22 +64,22 @@ def fit(
         resume: go on from the newest checkpoint, if there is one.
 
     Raises:
-        SettingsError: if the settings cannot hold or differ from the checkpoint's, or if too many
-            batches in a row have no finite loss.
+        SettingsError: if the settings cannot hold or differ from the checkpoint's, if a batch
+            takes more memory than there is, or if too many in a row have no finite loss.
         InterruptedJobError: if ``stop`` was asked for.
         OutputError: if ``out`` cannot be written.
     """
     check(settings, data)
-    run = _Run(settings, data, out, reporter or Silence(), stop or StopRequest())
-    try:
+    with (
+        enough_memory(settings),
+        closing(_Run(settings, data, out, reporter or Silence(), stop or StopRequest())) as run,
+    ):
         if resume:
             run.restore()
         # Not before: what cannot start, or go on, leaves the settings that are there.
         write_config(out, settings)
         run.learn()
         return run.result()
-    finally:
-        run.close()
 
 
 class _Run:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from geounet.errors import SettingsError
+from geounet.errors import SettingsError, lacks_memory
 from geounet.learn.border import border_weights
 from geounet.learn.chip_source import ChipSource
 from geounet.learn.devices import local_devices
@@ -20,6 +22,7 @@ from geounet.learn.records import Record
 from geounet.learn.remat import step_of
 from geounet.learn.standing import Standing, score_of
 from geounet.learn.train_settings import TrainSettings
+from geounet.machine import device_name
 
 SKIPS_IN_A_ROW = 10
 """So many batches in a row without a finite loss and gradient end the run."""
@@ -46,6 +49,26 @@ def check(settings: TrainSettings, data: ChipSource) -> None:
         raise SettingsError(
             f"{asked[0]} needs validation samples and there are none; name some under data"
         )
+
+
+@contextmanager
+def enough_memory(settings: TrainSettings) -> Iterator[None]:
+    """What is done within takes the memory of a whole batch.
+
+    Raises:
+        SettingsError: if there is less than that, naming the settings that memory depends on.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        s = settings
+        raise SettingsError(
+            f"batch: {s.batch} chips of {s.chip} × {s.chip} pixels take more memory than "
+            f"{device_name()} has; lower batch (optimiser.accumulate makes up for it), chip or "
+            "network.base_filters, or set network.remat: true"
+        ) from error
 
 
 class Stepper:
