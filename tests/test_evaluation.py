@@ -26,6 +26,7 @@ from geounet.predict import Predictor
 from geounet.reporting import Silence
 from tests.jobs import GRIDS, make_model, make_scene
 from tests.labelled_scenes import put
+from tests.listener import Listener
 from tests.made_scenes import write
 from tests.nets import architecture, card_of
 
@@ -267,6 +268,25 @@ def test_the_fitted_temperature_is_in_a_new_model_and_its_confidence_is_tempered
     assert errors[1] < errors[0]
     figures = before.report["fitted_temperature"]
     assert figures["nats_per_pixel_about"] < figures["nats_per_pixel_at_1"]
+
+
+def test_labels_that_are_all_mapped_right_leave_the_temperature(model, tmp_path):
+    make_scene(tmp_path / "images/east.tif", SHAPES["east"])
+    blank = np.zeros(SHAPES["east"], np.uint8)
+    write(tmp_path / "labels/east.tif", blank[None], **same_place())
+    settings, calibrated = config(tmp_path, table=None), tmp_path / "calibrated.safetensors"
+    ((_, _, mapped, _, _),) = in_memory(model, settings)
+    write(tmp_path / "labels/east.tif", np.uint8([0, 3, 6])[mapped][None], **same_place())
+    save_with_card(model, calibrated, load_model(model).card.model_copy(update={"temperature": 2}))
+    for source, kept in ((model, 1), (calibrated, 2)):
+        target, listener = tmp_path / f"{kept}.safetensors", Listener()
+        asked = options(fit_temperature=target)
+        found = evaluate(source, settings, tmp_path / f"out{kept}", asked, listener)
+        assert "do not tell how sure to be" in listener.notes[-1]
+        assert f"it stays {kept}: hold out more or harder ground" in listener.notes[-1]
+        assert found.report["notes"][-1] == listener.notes[-1]
+        assert found.report["fitted_temperature"] is None
+        assert load_model(target).card.temperature == kept
 
 
 def test_classes_may_stand_in_another_order(model, data, found, tmp_path):

@@ -134,6 +134,22 @@ def test_it_learns_what_the_labels_show(trained):
     assert result.card.accuracy["IoU water"].endswith("on validation chips of training")
 
 
+@pytest.mark.slow
+def test_a_validation_that_is_all_right_leaves_the_temperature_at_1(tmp_path):
+    settings, listener = load_settings(make_set(tmp_path / "set")), Listener()
+    for n in (0, 5):
+        with rasterio.open(tmp_path / f"set/labels/{n}.tif", "r+") as file:
+            labels = file.read()
+            # Only pixels well within a block of one class are left.
+            inside = labels[:, 2:-2:4, 2:-2:5].copy()
+            labels[:] = 9
+            labels[:, 2:-2:4, 2:-2:5] = inside
+            file.write(labels)
+    result = train(settings, tmp_path / "out", reporter=listener)
+    assert result.card.temperature == 1
+    assert "these labels do not tell how sure to be" in listener.notes[-1]
+
+
 def test_the_folder_holds_model_metrics_and_settings(trained, settings):
     result, listener, out = trained
     names = {p.name for p in out.iterdir()}

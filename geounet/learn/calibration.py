@@ -89,11 +89,11 @@ def likelihood_of(
     return np.rint(np.asarray(sums, np.float64).sum(axis=-1) * NATS).astype(np.int64)
 
 
-def best_temperature(likelihood: Likelihood) -> float:
+def best_temperature(likelihood: Likelihood) -> float | None:
     """The temperature of least negative log-likelihood, within the range of ``TEMPERATURES``.
 
-    Where the slope by 1/temperature passes 0, on a monotone cubic through the summed values. Labels
-    that no temperature explains worse by being surer (all correct) give the least of the range.
+    Where the slope by 1/temperature passes 0, on a monotone cubic through the summed values. None
+    where the least lies on a bound: where all pixels are right, the surer is always the likelier.
 
     Raises:
         InputError: if nothing was counted.
@@ -106,16 +106,23 @@ def best_temperature(likelihood: Likelihood) -> float:
     # By log(1/T), the slope gains a factor 1/T > 0: the root stays, and the curve is smoother.
     place = -np.log(TEMPERATURES)[::-1]
     curve = PchipInterpolator(place, (slope / TEMPERATURES)[::-1])
-    if slope[0] <= 0:
-        return float(TEMPERATURES[0])
-    if slope[-1] >= 0:
-        return float(TEMPERATURES[-1])
+    if slope[0] <= 0 or slope[-1] >= 0:
+        return None
     root = curve.solve(0.0, extrapolate=False)[0]
     return float(np.exp(-root))
 
 
-def fit_temperature(batches: Iterable[tuple[Array, np.ndarray]]) -> float:
-    """The temperature for logits with their labels, batch by batch; 1 where nothing is labelled.
+def untold(kept: float) -> str:
+    """What to say where ``best_temperature`` finds none, and the card's stays as it was."""
+    return (
+        "temperature: these labels do not tell how sure to be, as where all of them, or none, are "
+        f"mapped right; it stays {kept:g}: hold out more or harder ground to fit one"
+    )
+
+
+def fit_temperature(batches: Iterable[tuple[Array, np.ndarray]]) -> float | None:
+    """The temperature for logits with their labels, batch by batch; 1 where nothing is labelled,
+    None where the labels do not tell.
 
     Each batch is ``(… output)`` logits, as the network gives them, and ``(…)`` uint8 class indices
     with 255 where nothing is known. One pass; memory is that of one batch.

@@ -19,7 +19,7 @@ from geounet.errors import InputError, InterruptedJobError, ModelError, OutputEr
 from geounet.fit import Fit, fit, stretched
 from geounet.grid import Plan, Tile, Window, intersect, shape_of
 from geounet.learn.boundary import margin
-from geounet.learn.calibration import best_temperature
+from geounet.learn.calibration import best_temperature, untold
 from geounet.learn.evaluate_settings import EvaluateSettings, Part
 from geounet.learn.evaluation_report import Evaluation, refuse_results, write_results
 from geounet.learn.identity import held_out_by
@@ -88,6 +88,9 @@ def evaluate(
         )
     total = add_up(scenes.values(), len(loaded.card.classes))
     fitted = best_temperature(total["likelihood"]) if options.fit_temperature else None
+    if options.fit_temperature and fitted is None:
+        notes = (*notes, untold(loaded.card.temperature))
+        reporter.note(notes[-1])
     evaluation = Evaluation(
         loaded, _part(settings, options), scenes, groups, notes, temperature=fitted
     )

@@ -35,7 +35,7 @@ class Evaluation:
     """What ``evaluate`` found: counts by scene, and which group each is in.
 
     ``report`` holds what evaluation.json does, ``files`` what was written. ``temperature`` is the
-    one that was fitted, or None.
+    one that was fitted, or None, also where the labels do not tell.
     """
 
     model: Model
@@ -90,8 +90,9 @@ def write_results(evaluation: Evaluation, out: Path, options: EvaluateSettings) 
         REPORT: (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode(),
     }
     files = [out / name for name in contents]
-    if options.fit_temperature and evaluation.temperature:
-        card = model.card.model_copy(update={"temperature": evaluation.temperature})
+    if options.fit_temperature:
+        temperature = evaluation.temperature or model.card.temperature
+        card = model.card.model_copy(update={"temperature": temperature})
         save_with_card(model.path, options.fit_temperature, card)
         files.append(options.fit_temperature)
     for name, data in contents.items():

@@ -24,7 +24,7 @@ from geounet.card import NODATA, ModelCard, Stretch
 from geounet.errors import OutputError, SettingsError
 from geounet.job import WORK, hold, refuse_difference, refuse_link, remove_parts
 from geounet.learn import metrics
-from geounet.learn.calibration import fit_temperature
+from geounet.learn.calibration import fit_temperature, untold
 from geounet.learn.chip_source import Chip, ChipSource
 from geounet.learn.identity import WITHOUT_EFFECT, held_out_by
 from geounet.learn.labelled import LabelledScene, shared_scaling
@@ -107,7 +107,12 @@ def train(
             return _result(out, load_card(out / MODEL), read_records(out), settings)
         with stop_on_signals() as stop:
             fitted = fit(settings, data, out, reporter=reporter, stop=stop, resume=resume)
-        card = save_model(out / MODEL, fitted.network, _card(blank, settings, data, fitted))
+        temperature = temperature_of(fitted.network, data)
+        if temperature is None:
+            reporter.note(untold(blank.temperature))
+        else:
+            blank = blank.model_copy(update={"temperature": temperature})
+        card = save_model(out / MODEL, fitted.network, _card(blank, settings, fitted))
         report_training(out, settings, data, fitted, card)
     return _result(out, card, fitted.records, settings)
 
@@ -126,8 +131,9 @@ def confusions(
     return np.concatenate(found)
 
 
-def temperature_of(network: Learnt, data: ChipSource) -> float:
-    """That of the card: the likeliest on the validation chips; 1 where there are none."""
+def temperature_of(network: Learnt, data: ChipSource) -> float | None:
+    """That of the card: the likeliest on the validation chips; 1 where there are none, None where
+    they do not tell."""
     scaling = scaling_of(data)
     graph, state = nnx.split(network)
 
@@ -252,12 +258,9 @@ def _blank_card(settings: TrainSettings, data: TrainingData) -> ModelCard:
         raise SettingsError(f"the model's card cannot hold {place}: {text}; change it") from error
 
 
-def _card(
-    blank: ModelCard, settings: TrainSettings, data: TrainingData, fitted: Fitted
-) -> ModelCard:
+def _card(blank: ModelCard, settings: TrainSettings, fitted: Fitted) -> ModelCard:
     accuracy = _accuracy(settings, fitted.records[fitted.epoch - 1])
-    temperature = temperature_of(fitted.network, data)
-    return blank.model_copy(update={"temperature": temperature, "accuracy": accuracy})
+    return blank.model_copy(update={"accuracy": accuracy})
 
 
 def _stretch_of(
