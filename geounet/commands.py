@@ -95,8 +95,11 @@ def train(
     if overwrite and resume:
         raise SettingsError("choose one: --overwrite starts anew, --resume goes on")
     from geounet.learn.train_settings import load_settings, naming
+    from geounet.learn.training import refuse_own_config
     from geounet.learn.training import train as run_train
 
+    if overwrite:
+        refuse_own_config(Path(config), Path(out))
     settings = load_settings(Path(config), Path(data) if data else None)
     with naming(Path(config)):
         run_train(

@@ -297,6 +297,24 @@ def test_overwriting_starts_anew(trained, stopped, settings, tmp_path):
     assert result.model.read_bytes() == trained[0].model.read_bytes()
 
 
+def test_a_config_in_the_folder_to_empty_is_refused_and_stays(folder, tmp_path, capsys):
+    own = tmp_path / "own"
+    own.mkdir()
+    text = f"# mine\n{(folder / 'config.yaml').read_text()}"
+    (own / "config.yaml").write_text(text)
+    for name in (own / "config.yaml", tmp_path / "own/../own/config.yaml"):
+        assert run(["train", str(name), str(own), "--data", str(folder), "--overwrite"]) == 2
+        assert "lies in the folder that --overwrite empties; move it out" in capsys.readouterr().err
+    assert [path.name for path in own.iterdir()] == ["config.yaml"]
+    assert (own / "config.yaml").read_text() == text
+
+
+def test_a_finished_training_resumes_from_its_own_config(trained, tmp_path, capsys):
+    out = copied(trained[2], tmp_path / "out")
+    assert run(["train", str(out / "config.yaml"), str(out), "--resume"]) == 0
+    assert "nothing to resume" in capsys.readouterr().err
+
+
 def test_resuming_what_is_finished_changes_nothing(trained, settings, tmp_path):
     out, listener = copied(trained[2], tmp_path / "out"), Listener()
     result = train(settings, out, reporter=listener, resume=True)

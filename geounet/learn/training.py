@@ -117,6 +117,19 @@ def train(
     return _result(out, card, fitted.records, settings)
 
 
+def refuse_own_config(config: Path, out: Path) -> None:
+    """What someone wrote is not emptied out with a training.
+
+    Raises:
+        SettingsError: if ``config`` is the one that overwriting ``out`` would remove.
+    """
+    if config.exists() and (out / CONFIG).exists() and config.samefile(out / CONFIG):
+        raise SettingsError(
+            f"{config}: lies in the folder that --overwrite empties; move it out first, and name "
+            "it there"
+        )
+
+
 def confusions(
     network: Learnt, scaling: Scaling, chips: Sequence[Chip], classes: int
 ) -> np.ndarray[Any, Any]:
