@@ -33,7 +33,8 @@ from geounet.learn.scores import Counts, with_intervals
 from geounet.learn.split_settings import SplitSettings
 from geounet.learn.splits import each_fold
 from geounet.learn.train_settings import TrainSettings, load_settings
-from geounet.learn.training import MODEL, train
+from geounet.learn.training import train
+from geounet.learn.training_folder import MODEL
 from geounet.model_file import load_card, load_model, save_model
 from geounet.reporting import Silence
 

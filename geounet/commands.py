@@ -95,8 +95,8 @@ def train(
     if overwrite and resume:
         raise SettingsError("choose one: --overwrite starts anew, --resume goes on")
     from geounet.learn.train_settings import load_settings, naming
-    from geounet.learn.training import refuse_own_config
     from geounet.learn.training import train as run_train
+    from geounet.learn.training_folder import refuse_own_config
 
     if overwrite:
         refuse_own_config(Path(config), Path(out))

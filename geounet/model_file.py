@@ -27,6 +27,7 @@ from geounet.networks import Network, build, fold, is_folded, reach
 METADATA_KEY = "geounet"
 MAX_CARD_BYTES = 1_000_000
 Tensors = dict[str, np.ndarray]
+Kept = Literal["float16", "float32"]
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,9 @@ def find_model(name_or_path: str | Path) -> Path:
     )
 
 
-def save_model(
-    path: Path, network: Network, card: ModelCard, dtype: Literal["float16", "float32"] = "float16"
-) -> ModelCard:
+def save_model(path: Path, network: Network, card: ModelCard, dtype: Kept = "float16") -> ModelCard:
     """Write ``network``, batch norm folded, with its card; returns the card with its hash."""
-    network, architecture = fold(network, card.architecture)
-    tensors = {name: value.astype(dtype) for name, value in _tensors_of(network).items()}
+    architecture, tensors = _folded(network, card.architecture, dtype)
     bare = card.model_copy(
         update={"architecture": architecture, "reach": reach(architecture), "sha256": ""}
     )
@@ -74,6 +72,12 @@ def save_model(
     signed = bare.model_copy(update={"sha256": _digest(bare, tensors)})
     write_bytes(path, save(tensors, metadata={METADATA_KEY: _canonical(signed)}))
     return signed
+
+
+def outgrown(network: Network, architecture: AnyArchitecture, dtype: Kept = "float16") -> bool:
+    """Whether a weight, batch norm folded, is no finite number of the type that it is kept in."""
+    _, tensors = _folded(network, architecture, dtype)
+    return not all(np.isfinite(value).all() for value in tensors.values())
 
 
 def save_with_card(source: Path, target: Path, card: ModelCard) -> ModelCard:
@@ -174,6 +178,17 @@ def _digest(card: ModelCard, tensors: Tensors) -> str:
         digest.update(f"\n{name} {value.dtype.str} {value.shape}\n".encode())
         digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()
+
+
+def _folded(
+    network: Network, architecture: AnyArchitecture, dtype: Kept
+) -> tuple[AnyArchitecture, Tensors]:
+    network, architecture = fold(network, architecture)
+    # What is too large becomes infinite, which is looked for by all who come here.
+    with np.errstate(over="ignore"):
+        return architecture, {
+            name: value.astype(dtype) for name, value in _tensors_of(network).items()
+        }
 
 
 def _canonical(card: ModelCard) -> str:

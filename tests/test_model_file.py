@@ -11,7 +11,15 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from geounet.errors import ModelError
-from geounet.model_file import METADATA_KEY, find_model, load_card, load_model, save_model, shipped
+from geounet.model_file import (
+    METADATA_KEY,
+    find_model,
+    load_card,
+    load_model,
+    outgrown,
+    save_model,
+    shipped,
+)
 from geounet.unet import UNet, fold
 from tests.nets import (
     EVERYTHING,
@@ -235,3 +243,15 @@ def test_shipped_models_are_sound_small_and_say_what_they_are():
         assert card.training_licence
         assert card.training_command
         assert card.accuracy
+
+
+def test_weights_too_large_for_float16_are_told_without_a_warning(tmp_path):
+    arch = architecture(depth=1)
+    network = random_net(arch)
+    assert not outgrown(network, arch)
+    network.head.kernel[...] = network.head.kernel[...] * 1e7
+    assert outgrown(network, arch)
+    assert not outgrown(network, arch, "float32")
+    with pytest.raises(ModelError, match="not finite"):
+        save_model(tmp_path / "m.safetensors", network, card_of(arch))
+    assert not list(tmp_path.iterdir())

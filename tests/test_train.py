@@ -443,6 +443,16 @@ def test_weights_that_do_not_fit_the_classes_leave_the_folder_as_it_is(
     assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
 
 
+def test_a_training_that_diverged_names_the_rate_and_leaves_no_model(settings, tmp_path):
+    wild = {"kind": "sgd", "learning_rate": 1000, "clip_norm": None, "warmup_epochs": 0}
+    optimiser = settings.optimiser.model_copy(update=wild)
+    with pytest.raises(
+        SettingsError, match=r"^optimiser\.learning_rate: 1000 is too high.* outgrew float16; lower"
+    ):
+        train(changed(settings, optimiser=optimiser, epochs=1), tmp_path)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
 def test_bad_labels_are_refused_before_the_folder_is_made(settings, tmp_path):
     data = settings.data.model_copy(update={"ignore": ()})
     with pytest.raises(InputError, match="no class: 9"):

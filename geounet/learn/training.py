@@ -7,9 +7,7 @@ it is chosen on them, and the card says so.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,8 @@ from flax import nnx
 from pydantic import ValidationError
 
 from geounet.card import NODATA, ModelCard, Stretch
-from geounet.errors import OutputError, SettingsError
-from geounet.job import WORK, hold, refuse_difference, refuse_link, remove_parts
+from geounet.errors import SettingsError
+from geounet.job import refuse_difference
 from geounet.learn import metrics
 from geounet.learn.calibration import fit_temperature, untold
 from geounet.learn.chip_source import Chip, ChipSource
@@ -30,30 +28,17 @@ from geounet.learn.identity import WITHOUT_EFFECT, held_out_by
 from geounet.learn.labelled import LabelledScene, shared_scaling
 from geounet.learn.learner import Scaling, classes_of, logits_of, scaling_of
 from geounet.learn.loop import Fitted, fit
-from geounet.learn.records import (
-    CONFIG,
-    EVENTS,
-    METRICS,
-    Record,
-    read_records,
-    require_tensorboard,
-)
-from geounet.learn.report_page import REPORT_FILES
+from geounet.learn.records import CONFIG, Record, read_records, require_tensorboard
 from geounet.learn.standing import best_of
 from geounet.learn.stepper import check
 from geounet.learn.train_settings import TrainSettings, load_settings
 from geounet.learn.training_data import TrainingData, load_training_data
+from geounet.learn.training_folder import MODEL, training_folder
 from geounet.learn.training_report import report_training
-from geounet.model_file import load_card, save_model
+from geounet.model_file import load_card, outgrown, save_model
 from geounet.networks import Learnt, reach
 from geounet.reporting import Reporter, Silence
 from geounet.stop import stop_on_signals
-
-MODEL = "model.safetensors"
-TRAINING = "training"
-"""Of checkpoints, in the work folder."""
-ENDED = "ended"
-"""Of those of a finished training, which are being removed."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +85,14 @@ def train(
     blank = _blank_card(settings, data)
     for note in data.notes:
         reporter.note(note)
-    with _folder(out, overwrite, resume) as is_finished:
+    with training_folder(out, overwrite, resume) as is_finished:
         if is_finished:
             _refuse_other_settings(out, settings)
             reporter.note(f"{out}: is finished already, nothing to resume")
             return _result(out, load_card(out / MODEL), read_records(out), settings)
         with stop_on_signals() as stop:
             fitted = fit(settings, data, out, reporter=reporter, stop=stop, resume=resume)
+        _refuse_diverged(fitted.network, settings)
         temperature = temperature_of(fitted.network, data)
         if temperature is None:
             reporter.note(untold(blank.temperature))
@@ -115,19 +101,6 @@ def train(
         card = save_model(out / MODEL, fitted.network, _card(blank, settings, fitted))
         report_training(out, settings, data, fitted, card)
     return _result(out, card, fitted.records, settings)
-
-
-def refuse_own_config(config: Path, out: Path) -> None:
-    """What someone wrote is not emptied out with a training.
-
-    Raises:
-        SettingsError: if ``config`` is the one that overwriting ``out`` would remove.
-    """
-    if config.exists() and (out / CONFIG).exists() and config.samefile(out / CONFIG):
-        raise SettingsError(
-            f"{config}: lies in the folder that --overwrite empties; move it out first, and name "
-            "it there"
-        )
 
 
 def confusions(
@@ -156,65 +129,6 @@ def temperature_of(network: Learnt, data: ChipSource) -> float | None:
             yield logits_of(graph, state, scaling, image[None])[0], known
 
     return fit_temperature(mapped())
-
-
-@contextmanager
-def _folder(out: Path, overwrite: bool, resume: bool) -> Iterator[bool]:
-    """Hold ``out`` for one training; yields whether one to resume is finished there.
-
-    The checkpoints go once the block ends without an error.
-    """
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file; name a folder for the model")
-    refuse_link(out / WORK / TRAINING)
-    with hold(out) as work:
-        checkpoints = work / TRAINING
-        try:
-            if overwrite:
-                _remove(out, checkpoints)
-            elif not resume:
-                _refuse_what_is_there(out, checkpoints)
-            elif not checkpoints.exists() and not (out / MODEL).exists():
-                _refuse_foreign(out)
-            remove_parts(out)
-            yield resume and (out / MODEL).exists() and not checkpoints.exists()
-            _forget(checkpoints)
-        finally:
-            if {path.name for path in work.iterdir()} <= {"lock", ENDED}:
-                shutil.rmtree(work, ignore_errors=True)
-
-
-def _forget(checkpoints: Path) -> None:
-    """They go at one stroke: with half of them a finished training would seem to have lost all."""
-    ended = checkpoints.with_name(ENDED)
-    shutil.rmtree(ended, ignore_errors=True)
-    if checkpoints.exists():
-        checkpoints.rename(ended)
-
-
-def _remove(out: Path, checkpoints: Path) -> None:
-    for name in (MODEL, METRICS, CONFIG, *REPORT_FILES):
-        (out / name).unlink(missing_ok=True)
-    for folder in (checkpoints, out / EVENTS):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _refuse_what_is_there(out: Path, checkpoints: Path) -> None:
-    if checkpoints.exists():
-        raise OutputError(
-            f"{out}: holds an unfinished training; go on with --resume, or start with --overwrite"
-        )
-    if _holds_something(out):
-        raise OutputError(f"{out}: is not empty; choose another, or overwrite it")
-
-
-def _refuse_foreign(out: Path) -> None:
-    if _holds_something(out):
-        raise OutputError(f"{out}: holds no training to resume; choose another, or overwrite it")
-
-
-def _holds_something(out: Path) -> bool:
-    return any(path.name != WORK for path in out.iterdir())
 
 
 def _refuse_other_settings(out: Path, settings: TrainSettings) -> None:
@@ -269,6 +183,15 @@ def _blank_card(settings: TrainSettings, data: TrainingData) -> ModelCard:
         place = ".".join(map(str, first["loc"])) or "settings"
         text = first["msg"].removeprefix("Value error, ")
         raise SettingsError(f"the model's card cannot hold {place}: {text}; change it") from error
+
+
+def _refuse_diverged(network: Learnt, settings: TrainSettings) -> None:
+    if outgrown(network, settings.architecture):
+        raise SettingsError(
+            f"optimiser.learning_rate: {settings.optimiser.learning_rate:g} is too high: the "
+            "training diverged, its weights outgrew float16; lower it, and start again with "
+            "--overwrite"
+        )
 
 
 def _card(blank: ModelCard, settings: TrainSettings, fitted: Fitted) -> ModelCard:
