@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def read_mapping(
     try:
         if not aliases and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise wrong(f"{path}: uses YAML aliases, which are not read; write values out")
-        found = yaml.safe_load(text)
+        found = _loaded(path, text, wrong)
     except GeounetError:
         raise
     except Exception as error:
@@ -42,3 +43,49 @@ def read_mapping(
     if not isinstance(found, dict):
         raise wrong(f"{path}: holds no named values; a {what} is lines of `name: value`")
     return found
+
+
+def _loaded(path: Path, text: bytes, wrong: type[GeounetError]) -> Any:
+    """As ``yaml.safe_load``, which would take the last of two values of one name."""
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        for mapping in _mappings(root):
+            _refuse_twice(path, mapping, loader, wrong)
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _mappings(root: yaml.Node) -> Iterator[yaml.MappingNode]:
+    """Every mapping below a node, once, however often aliases name it."""
+    left, seen = [root], set[int]()
+    while left:
+        node = left.pop()
+        if id(node) in seen or isinstance(node, yaml.ScalarNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            yield node
+            left += [part for pair in node.value for part in pair]
+        else:
+            left += node.value
+
+
+def _refuse_twice(
+    path: Path, mapping: yaml.MappingNode, loader: yaml.SafeLoader, wrong: type[GeounetError]
+) -> None:
+    lines: dict[Any, int] = {}
+    for key, _ in mapping.value:
+        # What `<<` merges in is there to be overridden, and may come from several.
+        if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+            continue
+        name, line = loader.construct_object(key), key.start_mark.line + 1
+        if name in lines:
+            raise wrong(
+                f"{path}: line {line}: {key.value} is there already, in line {lines[name]}; "
+                "keep one of the two"
+            )
+        lines[name] = line
