@@ -34,6 +34,14 @@ def refusal(tmp_path, **fields):
     return str(caught.value).removeprefix(f"{path}: ")
 
 
+def test_a_warm_up_fits_into_the_epochs(tmp_path):
+    told = refusal(tmp_path, epochs=2, optimiser={"warmup_epochs": 2.5})
+    assert told == (
+        "optimiser.warmup_epochs 2.5 is longer than epochs 2; shorten it, or train longer"
+    )
+    TrainSettings.model_validate(FIELDS | {"epochs": 2, "optimiser": {"warmup_epochs": 2}})
+
+
 FLOATS = {
     "optimiser": (
         *("learning_rate", "warmup_epochs", "final_rate", "momentum", "weight_decay"),

@@ -75,6 +75,15 @@ class TrainSettings(Finite):
         return self
 
     @model_validator(mode="after")
+    def _warm_before_the_end(self) -> TrainSettings:
+        if self.optimiser.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"optimiser.warmup_epochs {self.optimiser.warmup_epochs:g} is longer than epochs "
+                f"{self.epochs}; shorten it, or train longer"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _labels_agree(self) -> TrainSettings:
         values = [c.value for c in self.classes]
         if len(set(values)) != len(values):
