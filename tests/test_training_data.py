@@ -159,6 +159,16 @@ def test_a_note_of_many_scenes_is_said_once(root):
     assert notes[0].startswith("a and 2 more: ")
 
 
+def test_a_chip_that_is_mostly_padding_is_told_with_a_size_that_is_not(root):
+    learnt = {"validation": {"scenes": ["a"]}, "network": {"depth": 3, "base_filters": 2}}
+    (note,) = load_training_data(settings_for(root, chip=64, **learnt)).notes
+    assert note == (
+        "chip 64 is larger than all scenes to learn from (at most 33 × 37 pixels): 70 % or more of "
+        "each chip is padding; set chip: 40"
+    )
+    assert not load_training_data(settings_for(root, chip=40, **learnt)).notes
+
+
 def test_black_and_white_labels_are_refused_with_the_line_to_write(root):
     for name, shape in SHAPES.items():
         relabel(root, name, 255 * (np.arange(np.prod(shape)).reshape(shape) % 3 == 0))

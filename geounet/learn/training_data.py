@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from geounet.errors import InputError
-from geounet.grid import Window
+from geounet.grid import Window, round_up
 from geounet.indices import Pairs
 from geounet.learn.block_index import BlockIndex
 from geounet.learn.counting import Counted, build_index
@@ -102,6 +102,7 @@ def load_training_data(settings: TrainSettings, workers: int = 0) -> TrainingDat
             *told_once((s.name, n) for s in scenes for n in s.notes),
             *notes,
             *_notes_on(index, settings),
+            *_note_on_padding(scenes, grounds, settings),
         ),
         _reader=reader,
         _sampler=sampler,
@@ -182,3 +183,20 @@ def _notes_on(index: BlockIndex, settings: TrainSettings) -> list[str]:
                 "training pixels: sampling.kind balanced shows it more often"
             )
     return notes
+
+
+def _note_on_padding(
+    scenes: Sequence[LabelledScene], grounds: Sequence[Ground], settings: TrainSettings
+) -> list[str]:
+    """Said where a smaller chip would hold as much of the largest scene that is learnt from."""
+    pairs = zip(scenes, grounds, strict=True)
+    shapes = [s.grid.shape for s, g in pairs if s.grid.whole not in g.validation]
+    chip, (rows, cols) = settings.chip, max(shapes, key=lambda shape: shape[0] * shape[1])
+    enough = round_up(max(map(max, shapes)), 2**settings.network.depth)
+    if enough >= chip:
+        return []
+    padding = 100 * (1 - rows * cols / chip**2)
+    return [
+        f"chip {chip} is larger than all scenes to learn from (at most {rows} × {cols} pixels): "
+        f"{padding:.0f} % or more of each chip is padding; set chip: {enough}"
+    ]
