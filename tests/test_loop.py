@@ -79,7 +79,8 @@ def test_it_tells_what_it_does(whole):
     for record in lines[1:]:
         assert record["samples_per_second"] == pytest.approx(20 / record["seconds"], rel=0.2)
     assert lines[-1]["validation_loss"] < lines[0]["validation_loss"]
-    assert listener.stages == [("train", 20 * 4 * 256, 0)]
+    first = 4 * 256
+    assert listener.stages == [("train, first step", first, 0), ("train", 20 * first, first)]
     assert listener.advanced == 20 * 4 * 256
     assert "epoch 4/4  loss" in listener.figures[-1]
     assert "samples/s  waited" in listener.figures[-1]
@@ -111,7 +112,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(whole, questions, tmp_p
     assert untimed(resumed.records) == untimed(whole[0].records)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert untimed(map(json.loads, lines)) == untimed(whole[0].records)
-    assert 0 < listener.stages[0][2] < listener.stages[0][1]
+    assert 0 < listener.stages[1][2] < listener.stages[1][1]
 
 
 def test_the_message_says_where_it_stopped(tmp_path):

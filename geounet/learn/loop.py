@@ -100,7 +100,8 @@ class _Run:
         folder = out / WORK / "training"
         self._last, self._best = Checkpoints(folder / "last", 2), Checkpoints(folder / "best", 1)
         self._events: Events | None = None
-        self._steps, self._first_step, self._saved = 0, 0.0, time.monotonic()
+        self._steps, self._told = 0, 0
+        self._first_step, self._saved = 0.0, time.monotonic()
 
     def restore(self) -> None:
         """Go on from the newest sound checkpoint, if there is one.
@@ -123,12 +124,11 @@ class _Run:
 
     def learn(self) -> None:
         """Take all steps that are left."""
-        s, steps, standing = self._settings, self._data.steps, self._stepper.standing
+        s = self._settings
         if s.tensorboard:
-            self._events = Events(self._out, standing.records)
-        pixels = s.batch * s.chip**2
-        done = standing.epoch * steps + standing.index
-        self._reporter.start("train", s.epochs * steps * pixels, done * pixels)
+            self._events = Events(self._out, self._stepper.standing.records)
+        self._told = self._done
+        self._reporter.start("train, first step", s.batch * s.chip**2, 0)
         try:
             with Prefetch(self._stepper.read, self._coming()) as batches:
                 while not self._is_over():
@@ -184,6 +184,26 @@ class _Run:
             self._tell()
             self._save_if_due()
         self._stepper.settle()
+        self._advance()
+
+    @property
+    def _done(self) -> int:
+        """Batches of the whole run that are counted."""
+        standing = self._stepper.standing
+        return standing.epoch * self._data.steps + standing.index - self._stepper.pending
+
+    def _advance(self) -> None:
+        """Tell of the batches that were counted since.
+
+        The first is a stage of its own: what the compiler took tells nothing of the time left.
+        """
+        s, before = self._settings, self._told
+        self._told, pixels = self._done, s.batch * s.chip**2
+        self._reporter.advance((self._told - before) * pixels)
+        if self._steps == 1 and self._told > before:
+            self._reporter.finish()
+            total = s.epochs * self._data.steps
+            self._reporter.start("train", total * pixels, self._told * pixels)
 
     def _estimate(self) -> None:
         """Say how long the rest takes, once some steps have been timed."""
@@ -205,8 +225,8 @@ class _Run:
 
     def _tell(self) -> None:
         self._estimate()
+        self._advance()
         s, standing = self._settings, self._stepper.standing
-        self._reporter.advance(s.batch * s.chip**2)
         waited = standing.waited / max(standing.seconds, 1e-9)
         loss, macro = standing.mean_loss, (standing.records or ({},))[-1].get("macro_iou")
         figures = [

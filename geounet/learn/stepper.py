@@ -137,6 +137,11 @@ class Stepper:
         self.standing = Standing(standing.epoch + 1, in_a_row=standing.in_a_row, records=records)
 
     @property
+    def pending(self) -> int:
+        """Steps that were taken and are not counted yet."""
+        return len(self._pending)
+
+    @property
     def learning_rate(self) -> float:
         """Of the last update."""
         s, updates = self._settings, int(self.learner.updates)
