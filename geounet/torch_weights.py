@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,9 +153,7 @@ def _read(path: Path) -> tuple[ResNetArchitecture, Tensors]:
             names = list(file.keys())
             prefix = next((n.removesuffix(_STEM) for n in names if n.endswith(_STEM)), None)
             if prefix is None:
-                raise ModelError(
-                    f"{path}: has no layer {_STEM.removesuffix('.weight')}; {SUPPORTED}"
-                )
+                raise ModelError(f"{path}: {_strange(names)}; {SUPPORTED}")
             parts = {n.removeprefix(prefix): file.get_slice(n) for n in names}
             shapes = {n: tuple(part.get_shape()) for n, part in parts.items()}
             architecture = _checked(path, shapes, {n: p.get_dtype() for n, p in parts.items()})
@@ -246,6 +244,14 @@ def _fields_of(path: Path) -> dict[str, Any]:
 
 def _out(shapes: Shapes, name: str) -> int:
     return shapes.get(name, (1,))[0]
+
+
+def _strange(names: Sequence[str]) -> str:
+    """The first layer of a file that lacks our own first one."""
+    if not names:
+        return "holds no tensor"
+    first = min(names, key=lambda name: _place_of(name[max(name.find("encoder."), 0) :]))
+    return f"{first} belongs to no layer that we have"
 
 
 def _place_of(name: str) -> tuple[int, list[tuple[int, str]]]:

@@ -499,6 +499,12 @@ def test_a_crs_that_is_none_is_refused_with_its_field(image):
         opened(image, assume_crs="foo")
 
 
+def test_a_crs_of_no_number_is_refused_in_one_line(image, capfd):
+    with pytest.raises(SettingsError, match=r"data\.assume_crs EPSG:9999999: is not a CRS"):
+        opened(image, assume_crs="EPSG:9999999")
+    assert capfd.readouterr().err == ""
+
+
 def test_a_list_of_bands_holds_names(image):
     with pytest.raises(ValidationError, match=r"bands\s.*write channels .*as in \{red: 1"):
         settings(image, bands=[1, 2, 3])

@@ -170,9 +170,20 @@ def test_a_tensor_that_is_missing_is_named(folder, oracle, name):
         imported(folder)
 
 
-def test_another_encoder_is_refused(folder):
-    save_file({"encoder._conv_stem.weight": torch.zeros(1)}, folder / "weights.safetensors")
-    with pytest.raises(ModelError, match=r"has no layer encoder\.conv1; only"):
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_another_encoder_is_refused_by_its_own_name(folder, prefix):
+    names = ("decoder.blocks.0.conv1.0.weight", "encoder._conv_stem.weight", "aux.weight")
+    tensors = {prefix + name: torch.zeros(1) for name in names}
+    save_file(tensors, folder / "weights.safetensors")
+    with pytest.raises(
+        ModelError, match=rf"{prefix}encoder\._conv_stem\.weight belongs to no layer"
+    ):
+        imported(folder)
+
+
+def test_a_file_without_tensors_is_refused(folder):
+    save_file({}, folder / "weights.safetensors")
+    with pytest.raises(ModelError, match=r"weights\.safetensors: holds no tensor; only"):
         imported(folder)
 
 

@@ -34,6 +34,16 @@ def refusal(tmp_path, **fields):
     return str(caught.value).removeprefix(f"{path}: ")
 
 
+def test_a_label_that_means_nothing_is_sent_to_ignore(tmp_path):
+    told = refusal(tmp_path, data={"remap": {3: 1, 2: None}})
+    assert told == "data.remap: 2 means no class; write it under data.ignore, as in ignore: [2]"
+
+
+def test_a_channel_is_one_band_only(tmp_path):
+    told = refusal(tmp_path, data={"bands": {"red": 1, "green": 2, "nir": "1"}})
+    assert told == "data: bands nir and red are both 1; give each band a channel of its own"
+
+
 def test_a_warm_up_fits_into_the_epochs(tmp_path):
     told = refusal(tmp_path, epochs=2, optimiser={"warmup_epochs": 2.5})
     assert told == (

@@ -119,7 +119,7 @@ def test_a_side_without_labels_is_refused(root):
         relabel(root, name, 9)
     with pytest.raises(InputError, match=r"no labelled pixel with image data .* hold out less"):
         load_training_data(settings_for(root, held))
-    with pytest.raises(InputError, match=r"no labelled pixel with image data .* check labels"):
+    with pytest.raises(InputError, match=r"left to learn from; check labels, data\.remap and"):
         load_training_data(settings_for(root))
 
 

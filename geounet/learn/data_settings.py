@@ -46,6 +46,15 @@ def _by_name(value: object) -> object:
     return {name: name for name in value}
 
 
+def _each_means_a_class(value: object) -> object:
+    for label, meant in value.items() if isinstance(value, dict) else ():
+        if meant is None:
+            raise ValueError(
+                f"{label} means no class; write it under data.ignore, as in ignore: [{label}]"
+            )
+    return value
+
+
 Patterns = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_one_or_many)]
 """Paths or globs, relative to the root; one may stand alone."""
 
@@ -88,7 +97,7 @@ class DataSettings(Finite):
     allow_vrt: bool = Field(default=False, description="open VRT files, and the files they name")
     allow_private: bool = Field(default=False, description=PRIVATE_HELP)
     read_deadline: float = Field(default=120.0, gt=0, le=86_400, description=DEADLINE_HELP)
-    remap: dict[int, ClassKey] = Field(
+    remap: Annotated[dict[int, ClassKey], BeforeValidator(_each_means_a_class)] = Field(
         default_factory=dict, description="label in the file: the class, by value or name"
     )
     ignore: Annotated[tuple[int, ...], Field(description="labels that nothing is learnt from")] = ()
@@ -108,6 +117,18 @@ class DataSettings(Finite):
         both = sorted(self.remap.keys() & set(self.ignore))
         if both:
             raise ValueError(f"label {both[0]} is in remap and in ignore: choose one")
+        return self
+
+    @model_validator(mode="after")
+    def _a_channel_for_each_band(self) -> DataSettings:
+        first: dict[str, str] = {}
+        for name, channel in self.bands.items():
+            other = first.setdefault(str(channel), name)
+            if other != name:
+                raise ValueError(
+                    f"bands {other} and {name} are both {channel}; give each band a channel of "
+                    "its own"
+                )
         return self
 
     @model_validator(mode="after")

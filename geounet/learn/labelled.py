@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import rasterio
 from jaxtyping import Float32, Int64, UInt8
 from rasterio.crs import CRS
 
@@ -128,7 +129,9 @@ def open_labelled(data: DataSettings, classes: Sequence[LandClass]) -> tuple[Lab
 
 def _check_crs(data: DataSettings) -> None:
     try:
-        CRS.from_user_input(data.assume_crs or "EPSG:4326")
+        # Outside of an environment GDAL writes what it finds to stderr as well.
+        with rasterio.Env():
+            CRS.from_user_input(data.assume_crs or "EPSG:4326")
     except GDAL_ERRORS as error:
         raise SettingsError(
             f"data.assume_crs {data.assume_crs}: is not a CRS ({cause_of(error)}); write e.g. "

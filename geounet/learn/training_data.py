@@ -137,10 +137,12 @@ def _sampler(
 def _refuse_unseen(index: BlockIndex, settings: TrainSettings) -> None:
     root = settings.data.root
     if not any(index.class_counts):
-        cause = "no labelled pixel with image data is left to learn from"
-        if settings.data.validation is not None:
-            cause += " outside validation and its buffer; hold out less"
-        raise InputError(f"{root}: {cause}, or check labels, remap and ignore")
+        held = settings.data.validation is not None
+        outside = " outside validation and its buffer; hold out less, or" if held else ";"
+        raise InputError(
+            f"{root}: no labelled pixel with image data is left to learn from{outside} "
+            "check labels, data.remap and data.ignore"
+        )
     unseen = [
         f"{c.name} (value {c.value})"
         for c, count in zip(settings.classes, index.class_counts, strict=True)
