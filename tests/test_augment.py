@@ -229,6 +229,17 @@ def test_light_is_varied_and_pixels_without_data_stay_so_alone(name):
     assert not np.array_equal(lit, images[0], equal_nan=True)
 
 
+@pytest.mark.parametrize("name", [*LIGHT])
+def test_light_moves_neither_labels_nor_weights(name):
+    images, labels = sample(tiles=8)
+    weights = np.random.default_rng(0).random(labels.shape).astype(np.float32)
+    settings = AugmentSettings(symmetries=False, **{name: LIGHT[name]})
+    lit, kept, weighed = vary(jax.random.key(3), images, labels, settings, weights)
+    assert not np.array_equal(lit, images, equal_nan=True)
+    np.testing.assert_array_equal(kept, labels)
+    np.testing.assert_array_equal(weighed, weights)
+
+
 @given(st.integers(0, 50))
 def test_light_stays_within_what_was_asked_for(seed):
     image = np.full((SIDE, SIDE, BANDS), 0.25, np.float32)
