@@ -146,7 +146,7 @@ def _batches(source: AlertSource) -> Iterator[_Batch]:
     classes = ", ".join(map(str, source.dates))
     for start in range(0, last, _PIECE):
         where = f"fid > {start} AND fid <= {start + _PIECE} AND class_id IN ({classes})"
-        meta, _, shape, values = raw.read(source.features, layer=LAYER, where=where)
+        meta, _, shape, values = raw.read(source.features.absolute(), layer=LAYER, where=where)
         if len(shape):
             fields = dict(zip(meta["fields"].tolist(), values, strict=True))
             yield _batch(shape, fields, source.dates, counted, lonlat)

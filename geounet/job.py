@@ -109,8 +109,8 @@ def hold(out: Path) -> Iterator[Path]:
     Raises:
         OutputError: if another job runs there, or if it cannot be written.
     """
-    work, is_new = out / WORK, not out.exists()
     refuse_name(out)
+    work, is_new = out / WORK, not out.exists()
     refuse_link(work)
     with _writing(out):
         work.mkdir(parents=True, exist_ok=True)
@@ -148,6 +148,7 @@ def open_job(
         OutputError: if another job runs there, or if it holds results or an unfinished job and
             neither ``overwrite`` nor ``resume`` was asked for, or if it cannot be written.
     """
+    refuse_name(out)
     refuse_link(out / WORK / "tiles")
     with hold(out):
         work = (out / WORK).resolve()

@@ -139,7 +139,7 @@ def decimation(grid: Grid) -> int:
 def labels_of(results: Results, grid: Grid, step: int) -> np.ndarray:
     """The mask, decimated."""
     shape = tuple(-(-n // step) for n in grid.shape)
-    with rasterio.open(results.out / "mask.tif") as file:
+    with rasterio.open((results.out / "mask.tif").absolute()) as file:
         return file.read(1, out_shape=shape, resampling=Resampling.nearest)
 
 
@@ -171,7 +171,7 @@ def outlines_of(results: Results, grid: Grid, step: int) -> tuple[np.ndarray, np
 
 def _readable(results: Results) -> Path | None:
     vectors = [f for f in results.files if base_of(f) == "features" and ending_of(f) != ".pmtiles"]
-    return vectors[0] if vectors else None
+    return vectors[0].absolute() if vectors else None
 
 
 def _why_no_outlines(results: Results) -> str:

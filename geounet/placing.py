@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import ELOOP, ENAMETOOLONG
 from pathlib import Path
 
 from geounet.atomic import free_at, sync
@@ -19,6 +20,8 @@ from geounet.errors import OutputError
 
 _NO_NAME = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 """Control characters, which GDAL drops, and what is no UTF-8, which no report could hold."""
+_ROOM = 200
+"""Bytes of a path that names below it take."""
 LONGEST_NAME = 230
 """In bytes: a file system takes 255, and temporary names are longer than those of the files."""
 
@@ -28,7 +31,7 @@ def folder_beside(path: Path, within: Path | None = None) -> Iterator[Path]:
     """A temporary folder on the disk of ``path``; it goes when the block ends.
 
     So do folders that were made for it, if nothing was put there. It lies beside ``path``, or in
-    ``within``.
+    ``within``. Its path is absolute: a name such as ``s3:out`` would send GDAL to a server.
 
     Raises:
         OutputError: if the folder of ``path`` cannot be written.
@@ -36,7 +39,8 @@ def folder_beside(path: Path, within: Path | None = None) -> Iterator[Path]:
     with made_for(path):
         with named(path, OSError):
             start, end = f".{path.stem}.", ".part"
-            folder = Path(tempfile.mkdtemp(prefix=start, suffix=end, dir=within or path.parent))
+            made = tempfile.mkdtemp(prefix=start, suffix=end, dir=within or path.parent)
+            folder = Path(made).absolute()
         try:
             yield folder
         finally:
@@ -71,7 +75,7 @@ def place(folder: Path, path: Path) -> None:
 
 
 def refuse_name(path: Path) -> None:
-    """Refuse a name that could not be written as it stands, or is too long.
+    """Refuse a name that could not be written as it stands, is too long, or is one of GDAL's own.
 
     Raises:
         OutputError: naming it, with the character written out.
@@ -82,6 +86,17 @@ def refuse_name(path: Path) -> None:
         raise OutputError(
             f"{path}: its name has more than {LONGEST_NAME} bytes, and temporary names are "
             "longer; choose a shorter one"
+        )
+    try:
+        (path / ("x" * _ROOM)).lstat()
+    except OSError as error:
+        if error.errno in (ENAMETOOLONG, ELOOP):
+            raise OutputError(
+                f"{path}: cannot be an output ({error.strerror}); choose another name"
+            ) from error
+    if any(whole(path).startswith("/vsi") for whole in (os.path.abspath, os.path.realpath)):
+        raise OutputError(
+            f"{path}: names that start with /vsi are GDAL's own, and no files; choose another"
         )
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import rasterio
@@ -95,7 +96,8 @@ def _remote(file: str, access: Access, version: Version | None, where: str) -> I
 def _opened(file: str, driver: str, source: RemoteFile | None = None) -> DatasetReader:
     def attempt() -> DatasetReader:
         if source is None:
-            return rasterio.open(file, driver=driver, sharing=False)
+            # In full: GDAL takes a name such as s3:scene.tif for an address.
+            return rasterio.open(Path(file).absolute(), driver=driver, sharing=False)
         try:
             return rasterio.open(source.name, driver=driver, sharing=False, opener=source.opener())
         except GDAL_ERRORS:

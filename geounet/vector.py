@@ -134,7 +134,7 @@ def count_of(path: Path) -> int:
         OutputError: if it cannot be read.
     """
     with named(path, *FAILURES):
-        return _totals(path, path)[0]
+        return _totals(path.absolute(), path)[0]
 
 
 def _copy(

@@ -10,6 +10,7 @@ import jax
 import pytest
 
 from geounet.compiling import ON_CPU
+from tests.canary import listening
 from tests.jobs import make_model, make_scene
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -54,3 +55,10 @@ def model(tmp_path_factory):
 def scene(tmp_path_factory):
     """A scene of three bands that the model maps."""
     return make_scene(tmp_path_factory.mktemp("scene") / "scene.tif")
+
+
+@pytest.fixture
+def canary():
+    """A server that must not be asked for anything: whoever uses it looks at its ``seen``."""
+    with listening() as server:
+        yield server

@@ -210,6 +210,56 @@ def test_an_output_that_cannot_be_placed_is_refused_before_any_tile(scene, model
     assert not listener.stages
 
 
+def _network(monkeypatch, canary):
+    """An environment in which GDAL would ask the canary for whatever it takes for an address."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "A",
+        "AWS_SECRET_ACCESS_KEY": "B",
+        "AWS_S3_ENDPOINT": f"127.0.0.1:{canary.server_port}",
+        "AWS_HTTPS": "NO",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+        "CPL_VSIL_USE_TEMP_FILE_FOR_RANDOM_WRITE": "YES",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "n/" * 2500 + "o", "loop/o"])
+def test_an_output_that_cannot_be_a_name_is_refused(name, scene, model, tmp_path, capsys):
+    (tmp_path / "loop").symlink_to("loop")
+    tokens = ["segment", str(scene), str(tmp_path / name), "--model", str(model)]
+    assert cli.run([*tokens, "--window", "64", "--quiet"]) == 5
+    assert "choose" in capsys.readouterr().err
+
+
+def test_an_output_that_reads_as_an_address_is_a_plain_folder(
+    scene, model, tmp_path, monkeypatch, canary
+):
+    _network(monkeypatch, canary)
+    monkeypatch.chdir(tmp_path)
+    run(scene, model, tmp_path / "whole")
+    for out in ("s3:o", f"http:/127.0.0.1:{canary.server_port}/x"):
+        tokens = ["segment", str(scene), out, "--model", str(model), "--window", "64", "--quiet"]
+        assert cli.run(tokens) == 0, out
+        assert outputs(tmp_path / out) == outputs(tmp_path / "whole")
+    assert cli.run(["vectorize", "s3:o/mask.tif", "s3:v.fgb", "--quiet"]) == 0
+    assert cli.run(["vectorize", "s3:o/mask.tif", "s3:v.fgb", "--resume", "--quiet"]) == 0
+    assert (tmp_path / "s3:v.fgb").is_file()
+    assert canary.seen == []
+
+
+@pytest.mark.parametrize("name", ["/vsimem/o", "/vsizip/../vsimem/a", "link"])
+def test_names_of_gdal_s_own_are_no_outputs(name, scene, model, tmp_path, capsys):
+    (tmp_path / "link").symlink_to("/vsimem/o")
+    out = str(tmp_path / name)
+    labels = np.zeros((1, 8, 9), np.uint8)
+    mask = str(write(tmp_path / "mask.tif", labels, transform=north_up(10), crs=UTM33))
+    assert cli.run(["segment", str(scene), out, "--model", str(model), "--window", "64"]) == 5
+    assert cli.run(["vectorize", mask, f"{out}/a.fgb", "--quiet"]) == 5
+    said = capsys.readouterr().err
+    assert said.count("names that start with /vsi are GDAL's own") == 2
+    assert not any(map(os.path.exists, ("/vsimem", "/vsizip")))
+
+
 def test_an_area_of_interest_may_be_the_whole_world(scene, model, tmp_path):
     gpd.GeoSeries([shapely.box(-180, -90, 180, 90)], crs=4326).to_file(tmp_path / "w.geojson")
     run(scene, model, tmp_path / "full", formats=("none",))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -216,32 +214,6 @@ def test_the_cause_is_that_of_the_root():
     outer = ValueError("outer")
     outer.__cause__ = OSError("the\nreason")
     assert cause_of(outer) == "the reason"
-
-
-class _Canary(BaseHTTPRequestHandler):
-    seen: list[str]
-
-    def do_GET(self):
-        self.server.seen.append(self.path)
-        self.send_error(404)
-
-    do_HEAD = do_GET  # noqa: N815 (the name that http.server calls)
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def canary():
-    """A local web server that must not be asked for anything."""
-    server = HTTPServer(("127.0.0.1", 0), _Canary)
-    server.seen = []
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 VRT = """<VRTDataset rasterXSize="9" rasterYSize="8"><SRS>EPSG:32633</SRS>
