@@ -15,7 +15,7 @@ from rasterio.warp import transform_bounds
 
 from geounet.errors import InputError
 from geounet.grid import Grid
-from geounet.small_file import refuse_special
+from geounet.vector_file import vector_path
 
 
 def read_aoi(path: str | Path, grid: Grid) -> shapely.Geometry:
@@ -36,15 +36,10 @@ def vector_header(path: str | Path) -> dict[str, Any]:
     """What pyogrio says of a file's first layer with geometries, or of its first.
 
     Raises:
-        InputError: if it cannot be read, or is a VRT.
+        InputError: if it cannot be read, or may lead elsewhere.
     """
-    # In full, so that its name means nothing else to GDAL.
-    file = Path(path).resolve()
-    refuse_special(file)
+    file = vector_path(path)
     try:
-        with file.open("rb") as content:
-            if b"<OGRVRT" in content.read(4096):
-                raise InputError(f"{path}: a VRT, which may lead anywhere; give the file it names")
         layers = pyogrio.list_layers(file)
         names = [name for name, kind in layers if kind is not None] or [name for name, _ in layers]
         return pyogrio.read_info(file, layer=names[0])
@@ -69,7 +64,7 @@ def read_polygons(
     layer = vector_header(path)["layer_name"]
     try:
         frame = pyogrio.read_dataframe(
-            Path(path).resolve(), layer=layer, columns=list(columns), force_2d=True
+            Path(path).absolute(), layer=layer, columns=list(columns), force_2d=True
         )
     except (pyogrio.errors.DataSourceError, OSError) as error:
         raise _unreadable(path) from error

@@ -12,6 +12,8 @@ import time
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -268,11 +270,11 @@ def test_an_area_of_interest_may_be_the_whole_world(scene, model, tmp_path):
 
 
 def test_an_area_of_interest_without_geometry_or_in_disguise_is_refused(scene, model, tmp_path):
-    (tmp_path / "attributes.csv").write_text("a,b\n1,2\n")
+    pyogrio.write_dataframe(pd.DataFrame({"a": [1]}), tmp_path / "attributes.gpkg")
     with pytest.raises(InputError, match="has no geometry"):
-        run(scene, model, tmp_path / "out", aoi=str(tmp_path / "attributes.csv"))
+        run(scene, model, tmp_path / "out", aoi=str(tmp_path / "attributes.gpkg"))
     (tmp_path / "evil.gpkg").write_text("<OGRVRTDataSource></OGRVRTDataSource>")
-    with pytest.raises(InputError, match="a VRT, which may lead anywhere"):
+    with pytest.raises(InputError, match=r"is no \.gpkg file, whatever its name says"):
         run(scene, model, tmp_path / "out", aoi=str(tmp_path / "evil.gpkg"))
 
 

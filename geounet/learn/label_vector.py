@@ -21,17 +21,9 @@ from geounet.errors import InputError, SettingsError
 from geounet.learn.data_settings import DataSettings
 from geounet.learn.label_coding import UNLABELLED, class_value, some
 from geounet.learn.label_settings import ClassKey, VectorSettings, attribute_text
-from geounet.locations import is_remote
-from geounet.small_file import refuse_special
+from geounet.vector_file import vector_path
 
-MAGIC = {
-    ".gpkg": b"SQLite format 3\0",
-    ".shp": b"\x00\x00\x27\x0a",
-    ".fgb": b"fgb\x03",
-    ".geojson": b"{",
-    ".json": b"{",
-}
-"""How a vector file begins: under any name GDAL would open whatever it recognises."""
+ENDINGS = (".gpkg", ".shp", ".fgb", ".geojson", ".json")
 FAILURES = (
     *(errors.CRSError, errors.DataLayerError, errors.DataSourceError, errors.FeatureError),
     *(errors.FieldError, errors.GeometryError, OSError),
@@ -62,7 +54,7 @@ class VectorLabels:
 
 def is_vector(file: str) -> bool:
     """Whether a label file is one of features, by its ending."""
-    return Path(file).suffix.lower() in MAGIC
+    return Path(file).suffix.lower() in ENDINGS
 
 
 def open_vector_labels(
@@ -82,7 +74,7 @@ def open_vector_labels(
             "of each value, as in `vector: {attribute: class, values: {forest: 1}}`"
         )
     said = data.vector
-    _check_kind(file)
+    vector_path(file)
     with readable(file):
         layer = _layer(file, said.layer)
         info = pyogrio.read_info(file, layer=layer)
@@ -127,23 +119,6 @@ def attribute_texts(values: np.ndarray) -> list[str]:
     """Attribute values in the spelling of ``data.vector.values``."""
     plain = (v.item() if isinstance(v, np.generic) else v for v in values)
     return [EMPTY if v is None or v != v else attribute_text(v) for v in plain]
-
-
-def _check_kind(file: str) -> None:
-    if is_remote(file):
-        raise InputError(f"{file}: vector labels are read from local files; download it first")
-    kind = Path(file).suffix.lower()
-    refuse_special(Path(file))
-    try:
-        with Path(file).open("rb") as stream:
-            head = stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}; check the path") from error
-    if not head.startswith(MAGIC[kind].lstrip()):
-        raise InputError(
-            f"{file}: is no {kind} file (it starts with {head[:12]!r}); export it again from your "
-            "GIS as GeoPackage"
-        )
 
 
 def _stamp(file: str) -> tuple[int, int]:

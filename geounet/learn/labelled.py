@@ -20,7 +20,7 @@ from geounet.learn.data_settings import DataSettings
 from geounet.learn.label_coding import Coding, coding_of, some
 from geounet.learn.label_features import burnt, features_on
 from geounet.learn.label_raster import RasterLabels, open_raster_labels
-from geounet.learn.label_vector import MAGIC, VectorLabels, is_vector, open_vector_labels
+from geounet.learn.label_vector import ENDINGS, VectorLabels, is_vector, open_vector_labels
 from geounet.learn.sources import Pair, find_pairs
 from geounet.locations import shown
 from geounet.raster import GDAL_ERRORS, cause_of
@@ -143,7 +143,7 @@ def _check_vector(pairs: Sequence[Pair], data: DataSettings) -> None:
     if data.vector is not None and not any(is_vector(pair.label) for pair in pairs):
         raise SettingsError(
             f"data.vector is given, but {pairs[0].label} is no vector file; take it out, or name "
-            f"one that ends in {', '.join(MAGIC)}"
+            f"one that ends in {', '.join(ENDINGS)}"
         )
 
 
