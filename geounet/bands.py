@@ -15,6 +15,7 @@ from geounet.products import Layer, Product
 from geounet.raster import Raster
 from geounet.scene_options import SceneOptions
 from geounet.sensors import ALSO, MADE_TAG, band_id, canonical, common_name
+from geounet.small_file import is_file
 
 COLOURS = {
     ColorInterp.red.name: "red",
@@ -231,7 +232,7 @@ def _layer_of(
         file, index = what, "1"
     bases = [None] if is_remote(file) else [Path(product.folder), None]
     places = [locate(file, base, allow_private) for base in bases]
-    there = next((p for p in places if is_remote(p) or Path(p).is_file()), None)
+    there = next((p for p in places if is_remote(p) or is_file(p)), None)
     if there is None:
         have = ", ".join(f"{b.index} {b.name}" for b in bands)
         raise SettingsError(

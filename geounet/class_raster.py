@@ -17,6 +17,7 @@ from geounet.grid import Window
 from geounet.polygons.cracks import VOID
 from geounet.polygons.lattice import Lattice
 from geounet.raster import Raster, cause_of
+from geounet.small_file import is_file
 from geounet.style import MapClass, default_colour
 from geounet.xml_file import read_xml
 
@@ -68,7 +69,7 @@ class ClassRaster:
     def names(self) -> dict[int, str]:
         """What GDAL's side-car beside the file calls its values, where it does."""
         side_car = Path(self.raster.file + ".aux.xml")
-        if not side_car.is_file():
+        if not is_file(side_car):
             return {}
         found = read_xml(side_car).findall("./PAMRasterBand[@band='1']/CategoryNames/Category")
         texts = ((category.text or "").strip() for category in found)

@@ -16,6 +16,7 @@ from geounet.errors import GeounetError, InputError, SettingsError
 from geounet.learn.evaluate_settings import EvaluateSettings
 from geounet.scene_options import SceneOptions
 from geounet.settings import SegmentSettings
+from geounet.small_file import is_file
 from geounet.vector_settings import VectorSettings
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ def _print_plans(scenes: Sequence[str], model: str, settings: SegmentSettings) -
 
 
 def _file(name: str) -> Path:
-    if not Path(name).is_file():
+    if not is_file(name):
         raise InputError(f"{name}: no such file; check its name and folder")
     return Path(name)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from geounet.errors import InputError
 from geounet.raster import Raster
+from geounet.small_file import is_file
 
 BLOCK = 64 * 1024
 SAMPLES = 16
@@ -35,7 +36,7 @@ def fingerprint_of(raster: Raster) -> dict[str, object]:
     size, digest = _sample(Path(raster.file))
     header |= {"size": size, "sha256_of_samples": digest}
     mask = Path(f"{raster.file}.msk")
-    return header | {"mask_beside": _sample(mask)[1]} if mask.is_file() else header
+    return header | {"mask_beside": _sample(mask)[1]} if is_file(mask) else header
 
 
 def sha256_of(file: Path) -> str:

@@ -17,6 +17,7 @@ from geounet.products import Product
 from geounet.raster import Raster
 from geounet.resample import Part, read_on
 from geounet.sensors import MASK_RULES, canonical
+from geounet.small_file import is_file
 
 _RULE = re.compile(
     r"(?:(?P<file>.+?)(?::band=(?P<band>[1-9]\d{0,3}))?:)?"
@@ -89,7 +90,7 @@ def find_mask(
             raise SettingsError(f"mask {shown(rule)!r}: names no file; write FILE:{rule}")
         here = locate(parts.file, base, allow_private)
         plain = locate(parts.file, allow_private=allow_private)
-        file, band = (here if Path(here).is_file() else plain), parts.band
+        file, band = (here if is_file(here) else plain), parts.band
     mask = Mask(header(file), band, parts.values, parts.bits)
     _check_mask(mask)
     return mask

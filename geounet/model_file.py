@@ -23,6 +23,7 @@ from geounet.atomic import write_bytes
 from geounet.card import SCHEMA_VERSION, AnyArchitecture, ModelCard
 from geounet.errors import ModelError
 from geounet.networks import Network, build, fold, is_folded, reach
+from geounet.small_file import is_file
 
 METADATA_KEY = "geounet"
 MAX_CARD_BYTES = 1_000_000
@@ -54,7 +55,7 @@ def find_model(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if str(name_or_path) in shipped():
         return shipped()[str(name_or_path)]
-    if path.is_file():
+    if is_file(path):
         return path
     raise ModelError(
         f"{name_or_path}: neither a file nor a shipped model ({', '.join(shipped()) or 'none'}); "

@@ -26,6 +26,7 @@ from geounet.sensors import (
     ProductName,
     read_name,
 )
+from geounet.small_file import is_there
 
 FILES_LIMIT = 10_000
 """Files looked at in a folder: a product has hundreds, a home directory more."""
@@ -46,7 +47,7 @@ def find_product(source: str | Path, options: SceneOptions) -> Product:
     path = Path(file)
     if is_remote(file):
         return _single(file, options)
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"{file}: does not exist; check the path")
     if path.suffix.lower() in (".yaml", ".yml"):
         return _from_scene_file(path, options)

@@ -1,11 +1,22 @@
-"""Text of a file that ought to be small, without trusting that it is."""
+"""What a path leads to, and text of a file that ought to be small, without trusting either."""
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 from geounet.errors import GeounetError, InputError
+
+
+def is_file(path: str | Path) -> bool:
+    """As ``Path.is_file``, which raises for a name that is too long to be any file's."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_there(path: str | Path) -> bool:
+    """As ``Path.exists``, which raises for a name that is too long to be any file's."""
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def refuse_special(path: Path) -> None:

@@ -17,6 +17,7 @@ from geounet.grid import Grid
 from geounet.polygonize import PolygonOptions
 from geounet.raster import Raster, read_header
 from geounet.reporting import Reporter, Silence
+from geounet.small_file import is_there
 from geounet.stop import Talk, stop_on_signals
 from geounet.style import AnyClass
 from geounet.trace_work import (
@@ -68,7 +69,7 @@ def vectorize(
     paths = list(dict.fromkeys([out, *(with_format(out, name) for name in settings.formats)]))
     for path in paths:
         check_target(path, grid, overwrite=settings.overwrite or settings.resume)
-        if path.exists() and Path(mask).exists() and path.samefile(mask):
+        if path.exists() and is_there(mask) and path.samefile(mask):
             raise OutputError(f"{path}: is the raster itself; give the features another name")
     refuse_without_ellipsoid(raster.raster)
     zones = zones_of(settings, grid)
@@ -107,7 +108,7 @@ def _identity(raster: Raster, settings: VectorSettings) -> dict[str, Any]:
     parts = [Path(raster.file), Path(f"{raster.file}.msk")] if raster.version is None else []
     return {
         "raster": fingerprint_of(raster),
-        "sha256": [sha256_of(part) for part in parts if part.exists()],
+        "sha256": [sha256_of(part) for part in parts if is_there(part)],
         "polygons": polygons,
         "versions": versions(),
     }

@@ -327,3 +327,25 @@ def test_ctrl_c_on_a_terminal_reaches_every_process_and_ends_in_one_line(workers
     assert "--resume to go on" in errors
     with pytest.raises(rasterio.errors.RasterioIOError):
         rasterio.open(out / "mask.tif")
+
+
+def test_names_that_are_too_long_are_read_or_refused(scene, model, tmp_path, capsys):
+    """With a side-car's ending they are longer than a name can be."""
+    long = tmp_path / ("x" * 250 + ".tif")
+    shutil.copy(scene, long)
+    out = tmp_path / "out"
+    assert cli.run(["segment", str(long), str(out), "--model", str(model), "--quiet"]) == 0
+    (out / "mask.tif").rename(long)
+    assert cli.run(["vectorize", str(long), str(tmp_path / "a.fgb"), "--quiet"]) == 0
+    name, job = "y" * 300, ["segment", str(scene), str(tmp_path / "other"), "--quiet", "--model"]
+    for tokens, code in (
+        ([*job, name], 6),
+        (["models", "show", name], 6),
+        (["inspect", name], 3),
+        ([*job, str(model), "--mask", f"{name}:values=1"], 3),
+        ([*job, str(model), "--band", f"red={name}"], 2),
+        ([*job, str(model), "--aoi", f"{name}.gpkg"], 3),
+        (["vectorize", name, str(tmp_path / "b.fgb")], 3),
+    ):
+        assert cli.run(tokens) == code, tokens
+    assert "bug" not in capsys.readouterr().err
