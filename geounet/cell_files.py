@@ -19,6 +19,7 @@ from geounet.polygons.cell import Cell, Edges, Finished, Open, Sums
 from geounet.polygons.join import Part
 from geounet.polygons.lattice import Lattice
 from geounet.polygons.lines import Chains, Rings, Table, select
+from geounet.small_file import read_ours
 
 
 class CellFiles:
@@ -43,7 +44,7 @@ class CellFiles:
     def holds(self, number: int, digest: str) -> bool:
         """True if the cell's file is there and has this SHA-256."""
         try:
-            return sha256(self._path(number).read_bytes()).hexdigest() == digest
+            return sha256(read_ours(self._path(number))).hexdigest() == digest
         except OSError:
             return False
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from geounet.atomic import write_bytes
 from geounet.errors import OutputError, SettingsError
 from geounet.locations import redacted, shown
+from geounet.small_file import read_ours
 
 
 class Objects(Protocol):
@@ -58,7 +59,7 @@ class _Folder:
         write_bytes(self._folder / name, data)
 
     def get(self, name: str) -> bytes:
-        return (self._folder / name).read_bytes()
+        return read_ours(self._folder / name)
 
     def begin(self) -> None:
         self.remove()

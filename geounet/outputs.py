@@ -21,6 +21,7 @@ from geounet.fingerprint import sha256_of
 from geounet.grid import Grid, Tile
 from geounet.job import Job
 from geounet.settings import JobSettings, LandcoverSettings, SegmentSettings
+from geounet.small_file import read_ours
 from geounet.stop import Talk
 from geounet.store import HIDDEN, TileRecord, TileStore
 from geounet.tile_labels import TileLabels, layer_of
@@ -228,13 +229,13 @@ def class_table(source: MapSource) -> tuple[ClassArea, ...]:
 def finished_job(out: Path) -> tuple[dict[str, Any], Results] | None:
     """Fingerprint and results of a job that was finished here; None unless all of it is there."""
     try:
-        report = json.loads((out / "report.json").read_bytes())
+        report = json.loads(read_ours(out / "report.json"))
         files = tuple(out / Path(name).name for name in report["files"])
         table = tuple(_class_area(**row) for row in report["classes"])
         numbers = [report[name] for name in ("hidden_ha", "nodata_pixels", "features")]
         results = Results(out, files, table, *numbers)
         found, sums = dict(report["fingerprint"]), dict(report["run"]["sha256"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     whole = all(file.is_file() for file in files) and all(
         sha256_of(out / Path(name).name) == digest for name, digest in sums.items()

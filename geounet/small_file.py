@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from errno import EINVAL
 from pathlib import Path
 
 from geounet.errors import GeounetError, InputError
+
+LARGEST = 1 << 31
+"""Bytes that no tile, journal or report has."""
 
 
 def is_file(path: str | Path) -> bool:
@@ -17,6 +21,22 @@ def is_file(path: str | Path) -> bool:
 def is_there(path: str | Path) -> bool:
     """As ``Path.exists``, which raises for a name that is too long to be any file's."""
     return os.path.exists(path)  # noqa: PTH110
+
+
+def read_ours(path: Path, most: int = LARGEST) -> bytes:
+    """The bytes of a file that an earlier run of ours wrote, if what lies there can be one.
+
+    Raises:
+        OSError: if it is a link, a pipe or a device, which could lead anywhere or have no end, if
+            it is larger than ``most``, or cannot be read.
+    """
+    # Opening a pipe would wait for whoever writes.
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+            raise OSError(EINVAL, "is none of our files", str(path))
+        return stream.read(most)
 
 
 def refuse_special(path: Path) -> None:

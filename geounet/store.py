@@ -31,6 +31,7 @@ from geounet.atomic import free_at, sync, write_bytes
 from geounet.errors import OutputError
 from geounet.locations import shown
 from geounet.objects import objects_at
+from geounet.small_file import read_ours
 
 Layers = dict[str, np.ndarray]
 HIDDEN = "hidden"
@@ -138,7 +139,7 @@ class Journal:
         A torn last line, which a crash can leave, counts as never written; so does all after it.
         """
         try:
-            lines = self.path.read_bytes().splitlines(keepends=True)
+            lines = read_ours(self.path).splitlines(keepends=True)
         except OSError:
             return None, {}
         entries = []
@@ -188,7 +189,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(entry, dict) or entry.pop("sum", None) != _sum(entry):
         return None

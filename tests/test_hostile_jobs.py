@@ -167,6 +167,38 @@ def test_a_journal_line_that_was_changed_on_the_disk_is_done_again(change, scene
     assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
 
 
+def _device(path):
+    path.symlink_to("/dev/zero")
+
+
+def _giant(path):
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("lies", [_device, os.mkfifo, _giant])
+def test_what_no_job_of_ours_wrote_counts_as_not_done(lies, scene, model, tmp_path):
+    """A resume neither waits for it nor reads it without end."""
+    whole = run(scene, model, tmp_path / "whole", formats=("none",))
+    for part in ("tiles/*.tile", "journal.jsonl"):
+        out = tmp_path / part.replace("/", " ")
+        unfinished(scene, model, out, formats=("none",))
+        path = next((out / ".geounet").glob(part))
+        path.unlink()
+        lies(path)
+        assert run(scene, model, out, resume=True, formats=("none",)).classes == whole.classes
+
+
+@pytest.mark.parametrize("name", [".geounet/journal.jsonl", "report.json"])
+def test_a_journal_or_a_report_of_brackets_is_damaged(name, scene, model, tmp_path):
+    whole = run(scene, model, tmp_path / "out", formats=("none",))
+    (tmp_path / "out" / ".geounet").mkdir(exist_ok=True)
+    (tmp_path / "out" / name).write_bytes(b"[" * 200_000 + b"\n")
+    found = run(scene, model, tmp_path / "out", resume=True, formats=("none",))
+    assert found.classes == whole.classes
+
+
 def test_resume_of_a_finished_job_whose_file_was_damaged_makes_it_again(scene, model, tmp_path):
     run(scene, model, tmp_path / "out", formats=("none",))
     whole = outputs(tmp_path / "out")
