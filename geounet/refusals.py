@@ -87,5 +87,5 @@ def _wish(answer: Answer) -> float:
         return float(text[:9])
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

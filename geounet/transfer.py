@@ -26,6 +26,8 @@ from geounet.transfer_error import TransferError
 
 REDIRECTS = 5
 REDIRECTING = (301, 302, 303, 307, 308)
+_RANGE = r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})"
+"""Python refuses to make a number of thousands of digits."""
 STALL, SLOWEST = 20.0, 10_000
 """One try may take STALL seconds, and one more for each SLOWEST bytes."""
 
@@ -131,8 +133,10 @@ def _place(url: str) -> tuple[str, str]:
 
 def redirected(url: str, led_to: str, allow_private: bool) -> str:
     """Where a redirect leads, if an address given by hand might lead there too."""
-    target = urljoin(url, led_to)
-    with suppress(InputError):
+    target = led_to
+    # What is no address at all is a ValueError.
+    with suppress(InputError, ValueError):
+        target = urljoin(url, led_to)
         if is_remote(target) and not target.startswith("s3://"):
             return locate(target, allow_private=allow_private)
     raise TransferError(
@@ -145,8 +149,9 @@ def _checked(file: str, answer: Answer, start: int, stop: int) -> tuple[bytes, V
     if answer.status != 206:
         raise refusal(file, answer, start)
     headers = answer.headers
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("Content-Range", "").strip())
-    if not found or headers.get("Content-Encoding", "identity") != "identity":
+    found = re.fullmatch(_RANGE, headers.get("Content-Range", "").strip())
+    encoding = headers.get("Content-Encoding", "").strip().lower()
+    if not found or encoding not in ("", "identity"):
         raise TransferError(
             "the server does not say which part of the file it sends",
             "download the file first, or put it on a server that answers to Range",

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
 from pathlib import Path
 from threading import Thread, Timer
 
 import numpy as np
 import pytest
 
-from geounet.connections import close_idle, trusted
+from geounet.connections import Answer, close_idle, trusted
 from geounet.errors import InputError
 from geounet.locations import is_outside, locate
+from geounet.refusals import refusal
 from geounet.remote_file import forget
 from geounet.retries import repeated, with_deadline
 from geounet.scene import open_scene
 from geounet.scene_options import SceneOptions
-from geounet.transfer import redirected
+from geounet.transfer import _checked, redirected
 from geounet.transfer_error import TransferError
 from tests.faults.certificates import make_certificate
 from tests.faults.fault_server import FaultServer
@@ -196,7 +198,14 @@ def test_only_addresses_of_the_internet_are_outside(address, outside):
 
 
 @pytest.mark.parametrize(
-    "target", ["https://10.0.0.1/x.tif", "http://a.example/x.tif", "file:///etc/passwd", "s3://b/k"]
+    "target",
+    [
+        "https://10.0.0.1/x.tif",
+        "http://a.example/x.tif",
+        "file:///etc/passwd",
+        "s3://b/k",
+        "http://[::1",
+    ],
 )
 def test_no_redirect_leads_where_an_address_may_not(target):
     with pytest.raises(TransferError, match=r"is redirected to .* which is not opened"):
@@ -347,3 +356,41 @@ def test_a_proxy_of_the_environment_is_used(server, tmp_path, monkeypatch):
     trusted.cache_clear()
     np.testing.assert_array_equal(ours.bands, read(server.folder / "none.tif").bands)
     assert set(proxy.asked) == {(f"127.0.0.1:{encrypted.server_port}", "Basic bWU6dyByZA==")}
+
+
+@pytest.mark.parametrize(
+    ("wish", "seconds"),
+    [
+        ("7", 7),
+        ("-5", 0),
+        ("soon", 0),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0),
+        ("Sun, 06 Nov 99999999999999999999 08:49:37 GMT", 0),
+        ("9" * 400, 999_999_999),
+    ],
+)
+def test_a_pause_that_makes_no_sense_is_none(wish, seconds):
+    headers = Message()
+    headers["Retry-After"] = wish
+    assert refusal("https://a.example/x.tif", Answer(503, headers, b""), 0).pause == seconds
+
+
+@pytest.mark.parametrize("encoding", [None, "identity", "Identity", ""])
+def test_a_part_that_is_said_not_to_be_encoded_is_taken(encoding):
+    headers = Message()
+    headers["Content-Range"] = "bytes 0-3/9"
+    if encoding is not None:
+        headers["Content-Encoding"] = encoding
+    answer = Answer(206, headers, b"abcd")
+    assert _checked("https://a.example/x.tif", answer, 0, 4)[0] == b"abcd"
+
+
+@pytest.mark.parametrize(
+    ("part", "encoding"),
+    [("bytes 0-3/" + "9" * 5000, ""), ("bytes 0-3/*", ""), ("bytes 0-3/9", "gzip")],
+)
+def test_a_part_that_is_not_plainly_told_is_refused(part, encoding):
+    headers = Message()
+    headers["Content-Range"], headers["Content-Encoding"] = part, encoding
+    with pytest.raises(TransferError, match="does not say which part of the file it sends"):
+        _checked("https://a.example/x.tif", Answer(206, headers, b"abcd"), 0, 4)
