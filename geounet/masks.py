@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,26 +12,12 @@ from geounet.bands import Band, ReadHeader, nodata_of
 from geounet.errors import InputError, SettingsError
 from geounet.grid import Grid, Window, shape_of
 from geounet.locations import locate, shown
+from geounet.mask_rule import parse_mask
 from geounet.products import Product
 from geounet.raster import Raster
 from geounet.resample import Part, read_on
 from geounet.sensors import MASK_RULES, canonical
 from geounet.small_file import is_file
-
-_RULE = re.compile(
-    r"(?:(?P<file>.+?)(?::band=(?P<band>[1-9]\d{0,3}))?:)?"
-    r"(?P<kind>values|bits)=(?P<numbers>\d{1,10}(?:,\d{1,10})*)"
-)
-
-
-@dataclass(frozen=True)
-class MaskText:
-    """``FILE:band=2:values=3,8`` taken apart; ``file`` is "" where a name stands for it."""
-
-    file: str
-    band: int
-    values: tuple[int, ...] = ()
-    bits: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,26 +28,6 @@ class Mask:
     band: int
     values: tuple[int, ...]
     bits: tuple[int, ...]
-
-
-def parse_mask(text: str) -> MaskText:
-    """The parts of a mask rule.
-
-    Raises:
-        SettingsError: if it is not written as FILE:values=… or FILE:bits=….
-    """
-    found = _RULE.fullmatch(text)
-    if not found:
-        raise SettingsError(
-            f"mask {shown(text)!r}: write FILE:values=3,8,9,10 or FILE:bits=1,3,4 (with "
-            f"FILE:band=2:… for another band than the first), or one of scl, qa_pixel, hls, fmask4"
-        )
-    numbers = tuple(int(n) for n in found["numbers"].split(","))
-    if found["kind"] == "bits":
-        if max(numbers) > 31:
-            raise SettingsError(f"mask {shown(text)!r}: bits count from 0 to 31; correct the list")
-        return MaskText(found["file"] or "", int(found["band"] or 1), bits=numbers)
-    return MaskText(found["file"] or "", int(found["band"] or 1), values=numbers)
 
 
 def find_mask(

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from geounet.atomic import write_bytes
 from geounet.errors import OutputError, SettingsError
 from geounet.locations import redacted, shown
+from geounet.s3 import endpoint_url
 from geounet.small_file import read_ours
 
 
@@ -117,8 +118,10 @@ def _telling(path: str) -> Iterator[None]:
 def _filesystem(address: str) -> Any:
     import fsspec.core
 
+    own = endpoint_url() if address.startswith("s3://") else None
+    options = {"endpoint_url": own} if own else {}
     try:
-        return fsspec.core.url_to_fs(address, use_listings_cache=False)[0]
+        return fsspec.core.url_to_fs(address, use_listings_cache=False, **options)[0]
     except Exception as error:
         # Each kind of store has errors of its own.
         raise SettingsError(

@@ -8,6 +8,7 @@ window, the cause and a way out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -181,11 +182,22 @@ def _driver(file: str, allow_vrt: bool, patches: bool) -> str:
             )
         check_sources(path)
         return "VRT"
-    what = "is empty" if not head else f"starts with {head[:16]!r}"
     raise InputError(
-        f"{file}: is neither a GeoTIFF nor a JPEG 2000 image (it {what}); "
+        f"{file}: is neither a GeoTIFF nor a JPEG 2000 image (it is {_looks(head)}); "
         f"convert it with `gdal_translate {path.name} out.tif`, or download it again"
     )
+
+
+def _looks(head: bytes) -> str:
+    """What a file may be that is no image; its bytes are not shown.
+
+    A scene.yaml from elsewhere could name any file of the user's.
+    """
+    if not head:
+        return "empty"
+    if head.lstrip().startswith(b"<"):
+        return "XML or HTML"
+    return "text" if not re.search(rb"[\x00-\x08\x0e-\x1f]", head) else "of another kind"
 
 
 def _check_layout(file: str, data: DatasetReader) -> None:

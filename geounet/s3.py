@@ -30,6 +30,18 @@ def own_endpoint() -> str:
     return next((os.environ[name] for name in names if os.environ.get(name)), "")
 
 
+def endpoint_url() -> str | None:
+    """The same as an address, or None."""
+    return _whole(own_endpoint()) if own_endpoint() else None
+
+
+def _whole(endpoint: str) -> str:
+    endpoint = endpoint.rstrip("/")
+    if "://" in endpoint:
+        return endpoint
+    return f"{'http' if _says('AWS_HTTPS', _NO) else 'https'}://{endpoint}"
+
+
 def url_of(file: str) -> str:
     """The address that a request for ``s3://BUCKET/KEY`` goes to."""
     bucket, _, key = file.removeprefix("s3://").partition("/")
@@ -43,9 +55,7 @@ def url_of(file: str) -> str:
             if "." in bucket
             else f"https://{bucket}.{host}/{path}"
         )
-    scheme, mark, host = endpoint.rstrip("/").partition("://")
-    if not mark:
-        scheme, host = "http" if _says("AWS_HTTPS", _NO) else "https", endpoint.rstrip("/")
+    scheme, _, host = _whole(endpoint).partition("://")
     if os.environ.get("AWS_VIRTUAL_HOSTING", "").upper() in ("YES", "TRUE", "ON", "1"):
         return f"{scheme}://{bucket}.{host}/{path}"
     return f"{scheme}://{host}/{bucket}/{path}"

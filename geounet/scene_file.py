@@ -18,8 +18,10 @@ from typing import Annotated
 from pydantic import Field, ValidationError, field_validator
 
 from geounet.card import Frozen, ShortText
-from geounet.errors import InputError
-from geounet.scene_options import Sensor
+from geounet.errors import InputError, SettingsError
+from geounet.mask_rule import parse_mask
+from geounet.scene_options import Scale, Sensor
+from geounet.sensors import MASK_RULES
 from geounet.yaml_file import read_mapping
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -30,7 +32,7 @@ class BandEntry(Frozen):
 
     file: str = Field(min_length=1, max_length=4000)
     band: int = Field(default=1, ge=1)
-    scale: Number | None = None
+    scale: Scale | None = None
     offset: Number | None = None
     nodata: float | None = None
 
@@ -42,7 +44,7 @@ class SceneFile(Frozen):
     sensor: Sensor | None = None
     level: ShortText | None = None
     date: datetime.date | None = None
-    scale: Number | None = None
+    scale: Scale | None = None
     offset: Number | None = None
     nodata: float | None = None
     mask: tuple[str, ...] = ()
@@ -60,6 +62,17 @@ class SceneFile(Frozen):
     def _mask_alone(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
+    @field_validator("mask")
+    @classmethod
+    def _mask_rules(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for rule in value:
+            if rule not in MASK_RULES:
+                try:
+                    parse_mask(rule)
+                except SettingsError as error:
+                    raise ValueError(str(error)) from error
+        return value
+
 
 def read_scene_file(path: Path) -> SceneFile:
     """A checked scene.yaml.
@@ -73,6 +86,5 @@ def read_scene_file(path: Path) -> SceneFile:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"]) or "the file"
-        raise InputError(
-            f"{path}: {where}: {first['msg']}; see `geounet inspect --help`"
-        ) from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{path}: {where}: {said}; see `geounet inspect --help`") from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from geounet.card import Frozen
 
@@ -21,6 +21,15 @@ PRIVATE_HELP = "open addresses inside this machine or network too"
 DEADLINE_HELP = "seconds after which a piece of a remote file is given up, retries included"
 
 
+def _not_zero(value: float) -> float:
+    if not value:
+        raise ValueError("is 0, which would make all pixels equal; give the scale of the numbers")
+    return value
+
+
+Scale = Annotated[float, Field(allow_inf_nan=False), AfterValidator(_not_zero)]
+
+
 class SceneOptions(Frozen):
     """What the user says of a scene; every field that is None is taken from its metadata.
 
@@ -32,7 +41,7 @@ class SceneOptions(Frozen):
     sensor: Sensor | None = Field(default=None, description="which sensor B2, B5 … belong to")
     mask: Annotated[tuple[str, ...], Field(description=MASK_HELP)] = ()
     mask_dilate: int = Field(default=0, ge=0, le=1000, description="grow masks by PX pixels")
-    scale: float | None = Field(default=None, allow_inf_nan=False, description=OFFSET_HELP)
+    scale: Scale | None = Field(default=None, description=OFFSET_HELP)
     offset: float | None = Field(default=None, allow_inf_nan=False, description=OFFSET_HELP)
     nodata: float | None = Field(default=None, description="the number that means no data")
     resampling: Resampling = Field(

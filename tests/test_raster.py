@@ -27,7 +27,7 @@ from tests.made_scenes import UTM33, north_up, numbers, write
         (b"", "is neither a GeoTIFF nor a JPEG 2000 image .it is empty"),
         (
             b"<!doctype html><title>404</title>",
-            ".*starts with b'<!doctype html>.*or download it",
+            ".*it is XML or HTML.*or download it",
         ),
         (bytes(range(200)), "is neither a GeoTIFF nor a JPEG 2000"),
         (b"II*\0", r"cannot be opened as GTiff: .*is it complete\?"),

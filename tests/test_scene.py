@@ -415,6 +415,30 @@ def test_masks_that_cannot_be_are_refused(tmp_path, mask, error, message):
         open_scene(tmp_path / "image.tif", SceneOptions(mask=(mask,)))
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('mask: ["x.tif:values=abc"]', r"mask: mask 'x\.tif:values=abc': write FILE:values="),
+        ('mask: ["x.tif:bits=99"]', "bits count from 0 to 31"),
+        ("scale: 0", "scale: is 0, which would make all pixels equal"),
+    ],
+)
+def test_what_cannot_be_in_a_scene_file_names_it(line, said, tmp_path):
+    path = tmp_path / "odd.yaml"
+    path.write_text(f"bands: {{a: a.tif}}\n{line}\n")
+    with pytest.raises(InputError, match=rf"odd\.yaml: .*{said}"):
+        open_scene(path)
+
+
+def test_a_scene_file_shows_no_byte_of_the_file_that_it_names(tmp_path):
+    (tmp_path / "secret").write_text("root:x:0:0")
+    path = tmp_path / "scene.yaml"
+    path.write_text("bands: {a: secret}\n")
+    with pytest.raises(InputError, match=r"secret: is neither .* \(it is text\)") as caught:
+        open_scene(path)
+    assert "root:x" not in str(caught.value)
+
+
 def test_files_of_two_places_and_scenes_too_large_are_refused(tmp_path):
     write(tmp_path / "a.tif", numbers((1, 8, 9)))
     write(tmp_path / "b.tif", numbers((1, 8, 9)), transform=north_up(10, (0.0, 0.0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -132,3 +133,21 @@ def test_a_bucket_that_is_not_there_is_an_output_problem_without_the_keys(
 def test_an_address_that_nothing_speaks_with_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="--store nothing://x"):
         objects_at("nothing://x")
+
+
+def test_the_store_lies_at_the_endpoint_that_scenes_are_read_from(canary, monkeypatch):
+    pytest.importorskip("s3fs", reason="s3fs is missing: pip install 'geounet[s3]'")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_S3_ENDPOINT": f"127.0.0.1:{canary.server_port}",
+        "AWS_HTTPS": "NO",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "canary-secret",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    store = objects_at("s3://my-bucket/tiles")
+    with pytest.raises(OSError, match=r"a-tile|Not Found"):
+        store.get("a-tile")
+    assert any("/my-bucket/tiles/a-tile" in asked for asked in canary.seen)
