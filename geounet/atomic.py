@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from geounet.errors import OutputError
+from geounet.errors import OPEN_FILES, OutputError
 
 FULL = 1 << 20
 """Bytes: with less, a disk is called full, whatever a library says of a file that was cut short."""
@@ -39,8 +40,8 @@ def placed(path: Path) -> Iterator[Path]:
     except OSError as error:
         cause = error.strerror or error
         raise OutputError(
-            f"{path}: cannot be written ({cause}; {free_at(path)}); make room, or see to the "
-            "folder's permissions, and run the command again"
+            f"{path}: cannot be written ({cause}; {free_at(path)}); {_remedy(error)}, and run the "
+            "command again"
         ) from error
     finally:
         # Where a parent is a file, unlink fails too: the error above is the one to tell.
@@ -48,11 +49,20 @@ def placed(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def _remedy(error: OSError) -> str:
+    if error.errno in OPEN_FILES:
+        return "allow more open files with `ulimit -n 1024`"
+    return "make room, or see to the folder's permissions"
+
+
 def free_at(path: Path) -> str:
     """The room on the disk of ``path``, as errors about a file there tell it."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     try:
         there = next(place for place in (path, *path.absolute().parents) if place.exists())
         free = shutil.disk_usage(there).free
+        if limit != resource.RLIM_INFINITY and limit < free:
+            return f"a file may have {limit:,} bytes here, see `ulimit -f`; {free:,} bytes free"
         return f"{'the disk is full, ' if free < FULL else ''}{free:,} bytes free"
     except OSError:
         return "free space unknown"

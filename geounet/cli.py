@@ -20,8 +20,8 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
-from geounet.errors import INTERRUPTED, BugError, GeounetError, SettingsError
-from geounet.locations import redacted
+from geounet.errors import INTERRUPTED, GeounetError, SettingsError, explained
+from geounet.locations import one_line, redacted
 from geounet.streams import NobodyReads, guard
 
 COMMANDS = {
@@ -119,7 +119,8 @@ def run(tokens: list[str]) -> int:
         fault = _settings_fault(error)
         if fault:
             return _fail(fault, SettingsError.exit_code, tokens)
-        return _fail(str(BugError(error)), BugError.exit_code, tokens)
+        failure = explained(error)
+        return _fail(str(failure), failure.exit_code, tokens)
 
 
 def _usage(error: CycloptsError) -> str:
@@ -159,7 +160,7 @@ def _settings_fault(error: BaseException) -> str:
 def _fail(message: str, exit_code: int, tokens: list[str]) -> int:
     if "--debug" in tokens:
         print(redacted(traceback.format_exc()), file=sys.stderr, end="")
-    print(f"geounet: {redacted(' '.join(message.split()))}", file=sys.stderr)
+    print(f"geounet: {one_line(message)}", file=sys.stderr)
     return exit_code
 
 

@@ -8,9 +8,12 @@ closed every piece is read again and compared, before the file takes its name.
 
 from __future__ import annotations
 
+import ctypes
 import glob
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -82,6 +85,7 @@ def write_cog(
     """
     style = style or CogStyle()
     check_target(path, grid, overwrite=overwrite)
+    _hush_libtiff()
     with folder_beside(path) as folder, named(path, *_FAILURES), rasterio.Env(**_ENV):
         plain, new = folder / f"{path.stem}.plain.tif", folder / path.name
         written = _write_plain(plain, grid, pieces, style)
@@ -92,6 +96,22 @@ def write_cog(
             _add_side_cars(new, style.classes)
         _verify(new, path, grid, style, written)
         place(folder, path)
+
+
+@cache
+def _hush_libtiff() -> None:
+    """Have libtiff print nothing: GDAL raises what it says, and errors are told in one line.
+
+    It has no other switch, and is linked by GDAL alone; where it is not found, it prints.
+    """
+    with suppress(OSError):
+        mapped = Path("/proc/self/maps").read_text().splitlines()
+        names = {line.split(maxsplit=5)[-1] for line in mapped if "libtiff" in line}
+        for name in names:
+            with suppress(AttributeError):
+                handler = ctypes.CDLL(name).TIFFSetErrorHandler
+                handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+                handler(None)
 
 
 def check_target(path: Path, grid: Grid, *, overwrite: bool = False) -> None:

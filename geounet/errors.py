@@ -5,13 +5,18 @@ Every message names the file, the window or tile, the cause and the next step, o
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
+from errno import EMFILE, ENFILE
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
+OPEN_FILES = (EMFILE, ENFILE)
+FEWEST_FILES = 64
+"""So many open files are all that a job needs."""
 INTERRUPTED = "interrupted; a job that keeps its tiles goes on with --resume"
 
 
@@ -70,12 +75,32 @@ class BugError(GeounetError):
         self.__cause__ = error
 
 
+class ShortageError(OutputError):
+    """The machine gives less than the work takes."""
+
+
 class InterruptedJobError(GeounetError):
     """The user or the system asked the job to stop; what was done is kept."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def explained(error: Exception) -> GeounetError:
+    """What left a job, as the failure that is told of: a bug, if nobody foresaw it."""
+    if isinstance(error, GeounetError):
+        return error
+    said = ""
+    if _lacks_memory(error):
+        said = "memory ran out; give a smaller --window or fewer --workers, or end other programs"
+    elif _lacks_files(error):
+        said = f"too few files may be open at once ({error}); allow more with `ulimit -n 1024`"
+    if not said:
+        return BugError(error)
+    failure = ShortageError(f"{said}, then run the command again")
+    failure.__cause__ = error
+    return failure
 
 
 def task(function: Callable[Given, Result]) -> Callable[Given, Result]:
@@ -107,3 +132,13 @@ def lacks_memory(error: Exception) -> bool:
     By its text, as JAX is not imported here: XLA tells all its errors by one class.
     """
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _lacks_files(error: BaseException) -> bool:
+    """By the limit, too: libraries that lack a file say all manner of things."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in OPEN_FILES:
+            return True
+        cause = cause.__cause__
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] < FEWEST_FILES

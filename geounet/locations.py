@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from geounet.errors import InputError
 
 REMOTE = ("https://", "http://", "s3://")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
@@ -144,6 +145,13 @@ def _without_password(rest: str) -> str:
 def redacted(text: str) -> str:
     """A text without the query strings, users and passwords of the addresses that it holds.
 
-    The last guard before a screen: whoever writes a message already uses ``shown``.
+    The last guard before a screen: whoever writes a message already uses ``shown``. What would move
+    a terminal's cursor or colour it is written out.
     """
-    return re.sub(r"[A-Za-z0-9+.-]+:/+[^\s'\"<>]+", lambda found: shown(found[0]), text)
+    plain = re.sub(r"[A-Za-z0-9+.-]+:/+[^\s'\"<>]+", lambda found: shown(found[0]), text)
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], plain)
+
+
+def one_line(text: str) -> str:
+    """A text as a message shows it."""
+    return redacted(" ".join(text.split()))

@@ -8,7 +8,7 @@ from pathlib import Path
 from traceback import format_exception
 
 from geounet.errors import GeounetError, PartialError, SettingsError
-from geounet.locations import redacted, shown
+from geounet.locations import one_line, redacted, shown
 from geounet.outputs import MapWithHolesError
 from geounet.reporting import Reporter
 from geounet.segmentation import segment_all
@@ -49,7 +49,7 @@ def _tell(scene: str, error: GeounetError, debug: bool) -> None:
     """Say why one scene of several failed; that of the command itself is cli.py's to say."""
     if debug:
         print(redacted("".join(format_exception(error))), file=sys.stderr, end="")
-    told, name = redacted(" ".join(str(error).split())), shown(scene)
+    told, name = one_line(str(error)), one_line(shown(scene))
     print(f"geounet: {told}" if name in told else f"geounet: {name}: {told}", file=sys.stderr)
 
 

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
+from geounet.locations import one_line
 from geounet.reporting import Reporter, Silence, duration
 
 Style = Literal["auto", "plain", "json", "none"]
@@ -102,7 +103,7 @@ class Notes(Silence):
         self._stream = stream
 
     def note(self, text: str) -> None:
-        self._stream.write(f"note: {text}\n")
+        self._stream.write(f"note: {one_line(text)}\n")
         self._stream.flush()
 
 
@@ -115,7 +116,7 @@ class Lines:
         self._figures = ""
 
     def note(self, text: str) -> None:
-        self._write(f"note: {text}", {"event": "note", "text": text})
+        self._write(f"note: {one_line(text)}", {"event": "note", "text": text})
 
     def start(self, what: str, pixels: int, done: int) -> None:
         self._what, self._pace, self._told = what, Pace(pixels, done), time.monotonic()
@@ -173,7 +174,7 @@ class Bar:
         self._progress: _Progress | None = None
 
     def note(self, text: str) -> None:
-        note = f"[yellow]note:[/] {escape(text)}"
+        note = f"[yellow]note:[/] {escape(one_line(text))}"
         self._console.print(note, highlight=False, soft_wrap=True)
 
     def start(self, what: str, pixels: int, done: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import shapely
 
-from geounet.errors import BugError, GeounetError, InputError, InterruptedJobError
+from geounet.errors import GeounetError, InputError, InterruptedJobError, explained
 from geounet.fit import stretched
 from geounet.labelling import Work, label_tiles
 from geounet.locations import shown
@@ -116,7 +116,7 @@ def _named(
         try:
             name = open_scene(scene, settings).name
         except Exception as error:
-            yield scene, error if isinstance(error, GeounetError) else BugError(error)
+            yield scene, explained(error)
             continue
         if name in taken:
             yield (
@@ -151,7 +151,7 @@ def _outcome(
     except Exception as error:
         if settings.fail_fast:
             raise
-        yield scene, error if isinstance(error, GeounetError) else BugError(error)
+        yield scene, explained(error)
 
 
 def _with_stretch(prepared: Prepared) -> Prepared:

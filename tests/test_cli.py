@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import resource
 import runpy
 import signal
 import subprocess
@@ -17,6 +19,9 @@ import rasterio
 import yaml
 
 from geounet import cli
+from geounet.atomic import placed
+from geounet.errors import FEWEST_FILES, OutputError, explained
+from geounet.progress import make_reporter
 from tests.jobs import make_mixed_scene, make_model, make_scene
 
 
@@ -297,3 +302,51 @@ def test_what_libraries_log_is_not_shown(who):
         [sys.executable, "-c", SILENT.format(who)], capture_output=True, text=True, check=True
     )
     assert (found.stdout, found.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (MemoryError(), 5, "memory ran out; give a smaller --window or fewer --workers"),
+        (OSError(errno.EMFILE, "Too many open files"), 5, "allow more with `ulimit -n 1024`"),
+        (KeyError("x"), 1, "this is a bug in geounet"),
+    ],
+)
+def test_want_of_memory_or_files_is_no_bug(error, code, said):
+    failure = explained(error)
+    assert failure.exit_code == code
+    assert said in str(failure)
+
+
+def test_few_open_files_are_named_whatever_a_library_says_of_them():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FEWEST_FILES - 1, hard))
+    try:
+        failure = explained(RuntimeError("random_device: device not available"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "`ulimit -n 1024`" in str(failure)
+
+
+def test_a_line_that_cannot_be_written_for_want_of_files_says_so(tmp_path):
+    said = r"\(Too many open files; .*allow more open files with `ulimit -n"
+    with pytest.raises(OutputError, match=said), placed(tmp_path / "a"):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_control_characters_of_names_are_written_out(tmp_path, capsys):
+    """Of errors, of each scene of several, of notes, and with --debug."""
+    name = tmp_path / "a\x1b[31m\x07.tif"
+    name.write_text("no image")
+    broken = tmp_path / "new\nline.tif"
+    broken.write_text("no image")
+    assert call("inspect", name, "--debug") == 3
+    assert call("segment", name, broken, tmp_path / "out", "--model", "water") == 3
+    for style in ("plain", "none"):
+        make_reporter(style).note(f"{name}: a note\nof two lines")
+    said = capsys.readouterr().err
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", said)
+    assert "a\\x1b[31m\\x07.tif" in said
+    lines = [line for line in said.splitlines() if line.startswith(("geounet: ", "note: "))]
+    assert len(lines) == 6
+    assert "line.tif" not in said.replace("new line.tif", "").replace("new\\nline.tif", "")
