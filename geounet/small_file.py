@@ -36,7 +36,8 @@ def read_ours(path: Path, most: int = LARGEST) -> bytes:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode) or status.st_size > most:
             raise OSError(EINVAL, "is none of our files", str(path))
-        return stream.read(most)
+        # As much room is taken as is asked for.
+        return stream.read(status.st_size)
 
 
 def refuse_special(path: Path) -> None:
