@@ -13,6 +13,7 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 
+from geounet import cli
 from geounet.errors import InputError
 from geounet.locations import locate, shown
 from geounet.raster import cause_of, open_raster, read_header
@@ -254,6 +255,42 @@ def test_a_vrt_is_opened_only_on_request_and_only_over_plain_files(tmp_path, can
     vrt.write_text('<VRTDataset subClass="VRTWarpedDataset"></VRTDataset>')
     with pytest.raises(InputError, match="is a VRTWarpedDataset, which is not read"):
         open_scene(vrt, trusting)
+    assert canary.seen == []
+
+
+WMS = """<GDAL_WMS><Service name="TMS">
+<ServerUrl>{url}/${{z}}/${{x}}/${{y}}.png</ServerUrl></Service>
+<DataWindow><UpperLeftX>-9</UpperLeftX><UpperLeftY>9</UpperLeftY><LowerRightX>9</LowerRightX>
+<LowerRightY>-9</LowerRightY><TileLevel>1</TileLevel></DataWindow></GDAL_WMS>"""
+RAW = """<VRTDataset rasterXSize="9" rasterYSize="8"><VRTRasterBand dataType="Byte" band="1"
+subClass="VRTRawRasterBand"><SourceFilename relativeToVRT="0">/etc/passwd</SourceFilename>
+</VRTRasterBand></VRTDataset>"""
+
+
+@pytest.mark.parametrize("kind", ["vrt", "vsicurl", "wms", "raw"])
+def test_a_document_named_tif_asks_no_server_and_reads_no_other_file(
+    kind, tmp_path, canary, capsys
+):
+    """G1: as a scene, a band, a mask, and a class raster."""
+    url = f"http://127.0.0.1:{canary.server_port}/x"
+    text = {
+        "vrt": VRT.format(source=f"{url}.tif", relative=0, kind=""),
+        "vsicurl": VRT.format(source=f"/vsicurl/{url}.tif", relative=0, kind=""),
+        "wms": WMS.format(url=url),
+        "raw": RAW,
+    }[kind]
+    evil, good = tmp_path / "evil.tif", write(tmp_path / "a.tif", numbers((1, 8, 9)))
+    evil.write_text(text)
+    for tokens in (
+        ["inspect", evil],
+        ["inspect", good, "--band", f"red={evil}"],
+        ["inspect", good, "--mask", f"{evil}:values=1"],
+        ["vectorize", evil, tmp_path / "a.fgb"],
+    ):
+        assert cli.run([str(token) for token in tokens]) == 3, tokens
+    said = capsys.readouterr()
+    assert "root:" not in said.out + said.err
+    assert said.err.count("geounet: ") == 4
     assert canary.seen == []
 
 

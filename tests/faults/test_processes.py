@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import rasterio
 
+from geounet.card import NODATA
 from tests.faults.killed_jobs import hidden, journalled
-from tests.jobs import make_model, make_scene
+from tests.jobs import make_model, make_scene, smooth
 from tests.made_scenes import UTM33, north_up, write
 from tests.test_segment import outputs
 
@@ -132,6 +133,35 @@ def test_a_hostile_environment_changes_no_byte_and_doctor_shows_it(job, whole, t
     doctor = subprocess.run([*program, "doctor"], env=env, capture_output=True, text=True)
     for name in ("GDAL_DRIVER_PATH", "GDAL_VRT_ENABLE_PYTHON", "PROJ_DATA", "GDAL_NUM_THREADS"):
         assert name in doctor.stdout + doctor.stderr, name
+
+
+def sparse(path, side):
+    """A scene of so many pixels a side of which nothing but a corner was ever written."""
+    layout = {"tiled": True, "blockxsize": 1024, "blockysize": 1024, "BIGTIFF": "YES"}
+    about = {"driver": "GTiff", "count": 3, "height": side, "width": side, "dtype": "uint16"}
+    about |= {"nodata": 0, "crs": UTM33, "transform": north_up(0.1), "SPARSE_OK": True}
+    corner = np.stack([smooth((64, 64), seed) for seed in range(3)])
+    with rasterio.open(path, "w", **about, **layout) as file:
+        file.descriptions = ("blue", "green", "red")
+        file.write(corner, window=((side - 64, side), (side - 64, side)))
+    return path
+
+
+def test_a_scene_that_is_enormous_is_refused_or_goes_by_windows(zygote, tmp_path):
+    """C1: 160 gigapixels are refused; 1.6 GB are mapped in 2, half of them for libraries."""
+    model = make_model(tmp_path / "drawn.safetensors", depth=1)
+    job = [tmp_path / "out", "--model", model, "--window", "1024", "--format", "none", "--quiet"]
+    limits = {"RLIMIT_DATA": 2 << 30}
+    enormous = sparse(tmp_path / "enormous.tif", 400_000)
+    for tokens in (["inspect", enormous], ["segment", enormous, *job]):
+        child = zygote.run(tokens, limits=limits, seconds=60)
+        assert child.returncode == 3, child.errors
+        assert "160,000,000,000 pixels, more than --max-pixels" in child.errors
+    child = zygote.run(["segment", sparse(tmp_path / "large.tif", 16_384), *job], limits=limits)
+    assert child.returncode == 0, child.errors
+    with rasterio.open(tmp_path / "out" / "mask.tif") as file:
+        assert (file.read(1, window=((16_320, 16_384), (16_320, 16_384))) != NODATA).all()
+        assert (file.read(1, window=((16_000, 16_320), (16_000, 16_320))) == NODATA).all()
 
 
 def test_a_compression_bomb_is_read_in_bounded_memory(zygote, tmp_path):
