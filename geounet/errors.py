@@ -92,7 +92,7 @@ def explained(error: Exception) -> GeounetError:
     if isinstance(error, GeounetError):
         return error
     said = ""
-    if _lacks_memory(error):
+    if lacks_memory(error):
         said = "memory ran out; give a smaller --window or fewer --workers, or end other programs"
     elif _lacks_files(error):
         said = f"too few files may be open at once ({error}); allow more with `ulimit -n 1024`"
