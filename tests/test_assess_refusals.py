@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -52,6 +53,15 @@ def test_points_without_their_ids_are_refused(tmp_path):
     save(points, frame[["class", "geometry"]])
     with pytest.raises(InputError, match="no point has an id of the design; keep the field `id`"):
         estimate_accuracy(points, source)
+
+
+def test_points_in_a_file_whose_name_reads_as_an_address_are_read(tmp_path, monkeypatch):
+    source, points, values = drawn(tmp_path)
+    interpret(points, true_values(values))
+    points.rename(tmp_path / "s3:points.gpkg")
+    monkeypatch.chdir(tmp_path)
+    grid = open_class_map(source).grid
+    assert len(read_points(Path("s3:points.gpkg"), grid).text) == 300
 
 
 def test_a_file_that_lacks_points_after_writing_is_an_output_error(tmp_path):

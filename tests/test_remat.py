@@ -35,7 +35,9 @@ def after_a_step(options, remat):
 
 
 @pytest.mark.parametrize(
-    "options", [OPTIONS[0], pytest.param(EVERYTHING[-1], marks=pytest.mark.slow)], ids=name_of
+    "options",
+    [OPTIONS[0], pytest.param(EVERYTHING[-1], marks=[pytest.mark.slow, pytest.mark.long])],
+    ids=name_of,
 )
 def test_rematerialisation_changes_memory_and_no_number(options):
     learner, outcome, memory = after_a_step(options, remat=False)

@@ -115,9 +115,11 @@ def read_points(path: Path, grid: Grid) -> Interpreted:
     """
     _check_kind(path)
     try:
-        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        # A name such as s3:points.gpkg would send GDAL to a server.
+        file = path.absolute()
+        layers = [str(name) for name, _ in pyogrio.list_layers(file)]
         layer = POINTS if POINTS in layers or not layers else layers[0]
-        frame = pyogrio.read_dataframe(path, layer=layer, force_2d=True)
+        frame = pyogrio.read_dataframe(file, layer=layer, force_2d=True)
     except (*_FAILURES, ValueError) as error:
         raise InputError(
             f"{path}: cannot be read: {' '.join(str(error).split())}; export it again from your "

@@ -80,10 +80,7 @@ def says_the_same(data, network):
     return (header, tensors, card) == (before, same, known)
 
 
-PARTS = [
-    pytest.param(part, marks=[pytest.mark.long] if part > 3 else [])
-    for part in range(COUNT // PART)
-]
+PARTS = range(COUNT // PART)
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -58,7 +58,7 @@ def test_killed_when_every_tile_is_done(job, tmp_path):
     job.assert_sound_and_resumes(tmp_path / "out", TILES)
 
 
-@pytest.mark.parametrize("part", [0, *(pytest.param(k, marks=pytest.mark.long) for k in (1, 2))])
+@pytest.mark.parametrize("part", range(3))
 def test_killed_at_thirty_random_moments(part, job, tmp_path):
     """Moments of the job's own CPU time, so that a busy machine does not move them."""
     moments = drawn(7, 30, 0.0, 1.0)[10 * part : 10 * (part + 1)]

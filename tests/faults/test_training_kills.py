@@ -55,7 +55,7 @@ def test_killed_while_a_checkpoint_is_written(job, tmp_path):
         job.assert_sound_and_resumes(tmp_path / f"{k}", number)
 
 
-@pytest.mark.parametrize("part", [0, *(pytest.param(k, marks=pytest.mark.long) for k in (1, 2))])
+@pytest.mark.parametrize("part", range(3))
 def test_killed_at_thirty_random_moments(part, job, tmp_path):
     """The first ten with each commit."""
     moments = drawn(10, 30, 0.0, 1.0)[10 * part : 10 * (part + 1)]
