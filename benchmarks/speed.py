@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.made import make_model, make_scene
 from geounet.grid import Plan
 from geounet.model_file import load_model
-from geounet.planning import device_name
+from geounet.machine import device_name
 from geounet.predict import Predictor
 from geounet.segmentation import segment
 from geounet.settings import SegmentSettings

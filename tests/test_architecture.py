@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,13 @@ def test_the_calls_of_the_package_are_functions_whatever_was_imported_before():
         assert callable(getattr(geounet, name)), name
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = geounet.nonsense
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def test_what_benchmarks_take_from_the_package_is_there(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("geounet"):
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                there = hasattr(module, alias.name)
+                assert there or importlib.util.find_spec(f"{node.module}.{alias.name}"), alias.name
