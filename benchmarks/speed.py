@@ -22,8 +22,8 @@ import numpy as np
 
 from benchmarks.made import make_model, make_scene
 from geounet.grid import Plan
-from geounet.model_file import load_model
 from geounet.machine import device_name
+from geounet.model_file import load_model
 from geounet.predict import Predictor
 from geounet.segmentation import segment
 from geounet.settings import SegmentSettings
@@ -62,7 +62,7 @@ def arguments() -> argparse.Namespace:
 
 def start_up() -> float:
     """Seconds to import everything and open a Dask cluster in a fresh process."""
-    code = "import geounet.segmentation as s, geounet.engine as e\nwith e.cluster() as c: pass"
+    code = "import geounet.segmentation as s, geounet.cluster as e\nwith e.cluster() as c: pass"
     return timed(lambda: subprocess.run([sys.executable, "-c", code], check=True))
 
 
