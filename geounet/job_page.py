@@ -6,7 +6,6 @@ A pure function of what report.json holds, and of pictures.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -82,17 +81,22 @@ def area_section(report: Report) -> Markup:
 def with_areas(html: bytes, report: Report) -> bytes:
     """A page with the areas that ``report`` has now; as it is, if it has no place for them."""
     text = html.decode("utf-8")
-    for made in (short_section(report).html, area_section(report).html):
-        start, end = made.split("\n", 1)[0], made.rsplit("\n", 1)[1]
-        found = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
-        # Split and joined, as a replacement could hold what a pattern gives a meaning to.
-        text = made.join(found.split(text, maxsplit=1))
+    for name, section in (("in short", short_section), ("areas", area_section)):
+        start, end = _marks(name)
+        before, _, rest = text.partition(start)
+        _, found, after = rest.partition(end)
+        text = before + section(report).html + after if found else text
     return text.encode("utf-8", "replace")
 
 
 def _marked(name: str, section: Markup) -> Markup:
     """Between marks, by which ``with_areas`` finds it again."""
-    return Markup(f"<!-- {name} -->\n{section.html}\n<!-- end of {name} -->")
+    start, end = _marks(name)
+    return Markup(f"{start}\n{section.html}\n{end}")
+
+
+def _marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name} -->", f"<!-- end of {name} -->"
 
 
 def _lead(report: Report) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from math import fsum, isnan
+from math import fsum, isnan, prod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from rasterio.enums import Resampling
 from geounet.assess.accuracy_file import area_fields
 from geounet.atomic import write_bytes
 from geounet.fingerprint import sha256_of
-from geounet.grid import Grid
+from geounet.grid import Grid, shape_of
 from geounet.job_page import job_page
 from geounet.outputs import REPORTS, MapSource, Results
 from geounet.preview import stretched
@@ -89,8 +89,8 @@ def _report(
 
 def _computed(source: MapSource) -> int:
     """Pixels of the tiles that went through the network: those without any data did not."""
-    cores = [tile.core for tile in source.tiles if not source.records[tile.name].is_empty]
-    return sum((rows.stop - rows.start) * (cols.stop - cols.start) for rows, cols in cores)
+    done = (tile for tile in source.tiles if not source.records[tile.name].is_empty)
+    return sum(prod(shape_of(tile.core)) for tile in done)
 
 
 def plain(value: Any) -> Any:

@@ -26,10 +26,7 @@ from geounet.settings_file import model_of, with_file
 Config = Annotated[
     str | None, Parameter(help="YAML file of settings, named as the flags; flags come first")
 ]
-Model = Annotated[
-    str | None,
-    Parameter(help="name of a shipped model, or a .safetensors file; usually the job's own"),
-]
+_MODEL = "name of a shipped model, or a .safetensors file"
 First = Annotated[str, Parameter(help="scene of the first date; the map lies on its grid")]
 
 
@@ -42,7 +39,7 @@ def flood(
     after: Annotated[str, Parameter(help="scene of the second date")],
     out: Annotated[str, Parameter(help="new folder for the map, its polygons and tables")],
     *,
-    model: Model = None,
+    model: Annotated[str | None, Parameter(help=f"{_MODEL}; water if none is given")] = None,
     band: Bands = (),
     config: Config = None,
     dry_run: DryRun = False,
@@ -66,7 +63,7 @@ def flood(
 
 def deforestation(
     *paths: Annotated[str, Parameter(help="BEFORE AFTER [LATER...] OUT: scenes, the oldest first")],
-    model: Model = None,
+    model: Annotated[str | None, Parameter(help=f"{_MODEL}; forest if none is given")] = None,
     band: Bands = (),
     config: Config = None,
     dry_run: DryRun = False,
@@ -92,7 +89,7 @@ def deforestation(
 
 def landcover(
     *paths: Annotated[str, Parameter(help="SCENE [SCENE...] OUT: the map has the first's grid")],
-    model: Model = None,
+    model: Annotated[str | None, Parameter(help=_MODEL)] = None,
     band: Bands = (),
     config: Config = None,
     dry_run: DryRun = False,

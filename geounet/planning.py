@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from geounet.card import ModelCard
 from geounet.cluster import THREADS, machine_of
 from geounet.cog import BLOCK
 from geounet.errors import SettingsError
-from geounet.grid import Grid, Plan, Tile, round_up
+from geounet.grid import Grid, Plan, Tile, round_up, shape_of
 from geounet.locations import is_remote
 from geounet.machine import Machine
 from geounet.predict import SYMMETRIES
@@ -94,9 +94,8 @@ def make_plan(
 def _stored(plan: Plan, tiles: tuple[Tile, ...]) -> int:
     """Pixels of the blocks that hold a tile's core, at most: no other block takes room."""
     more = 2 * (BLOCK - 1)
-    held = (tuple(span.stop - span.start + more for span in tile.core) for tile in tiles)
-    rows, cols = plan.shape
-    return min(rows * cols, sum(high * wide for high, wide in held))
+    held = sum(prod(n + more for n in shape_of(tile.core)) for tile in tiles)
+    return min(prod(plan.shape), held)
 
 
 def cut(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -125,7 +126,8 @@ def _check_zip(file: str | Path, stream: BinaryIO) -> None:
         with ZipFile(stream) as packed:
             names = [n for n in packed.namelist() if n.lower().endswith(".shp") and "._" not in n]
             whole = all(packed.open(name).read(4) == KINDS[".shp"] for name in names)
-    except (BadZipFile, RuntimeError, NotImplementedError) as error:
+    # What is encrypted, or packed in a way that Python lacks, is a RuntimeError.
+    except (BadZipFile, RuntimeError, EOFError, zlib.error) as error:
         raise InputError(f"{file}: cannot be unpacked ({error}); download it again") from error
     if not (names and whole):
         raise InputError(f"{file}: holds no shapefile; unpack it, and give the file itself")

@@ -155,3 +155,25 @@ def test_what_is_no_vector_file_here_is_refused(tmp_path):
     for name in ("https://a.example/a.gpkg", "/vsimem/a.gpkg", "PG:dbname=x"):
         with pytest.raises(InputError, match=r"download it first|ends in none of"):
             vector_path(name)
+
+
+@pytest.mark.parametrize("fault", ["damaged", "cut", "encrypted", "packed"])
+def test_a_zip_that_cannot_be_unpacked_is_refused(fault, tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a.shp", bytes(range(256)) * 8)
+    data = bytearray(path.read_bytes())
+    listed = data.index(b"PK\x01\x02")
+    if fault == "damaged":
+        data[35:listed] = b"\xff" * (listed - 35)
+    elif fault == "cut":
+        # Both say that nothing is packed, and that something is held.
+        data[18:22] = data[listed + 20 : listed + 24] = bytes(4)
+    elif fault == "encrypted":
+        data[6] |= 1
+        data[listed + 8] |= 1
+    else:
+        data[8] = data[listed + 10] = 97
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="a.zip: cannot be unpacked"):
+        vector_path(path)
