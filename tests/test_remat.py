@@ -36,7 +36,7 @@ def after_a_step(options, remat):
 
 @pytest.mark.parametrize(
     "options",
-    [OPTIONS[0], pytest.param(EVERYTHING[-1], marks=[pytest.mark.slow, pytest.mark.long])],
+    [OPTIONS[0], pytest.param(EVERYTHING[-1], marks=pytest.mark.slow)],
     ids=name_of,
 )
 def test_rematerialisation_changes_memory_and_no_number(options):

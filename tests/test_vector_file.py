@@ -175,5 +175,5 @@ def test_a_zip_that_cannot_be_unpacked_is_refused(fault, tmp_path):
     else:
         data[8] = data[listed + 10] = 97
     path.write_bytes(data)
-    with pytest.raises(InputError, match="a.zip: cannot be unpacked"):
+    with pytest.raises(InputError, match=r"a\.zip: cannot be unpacked"):
         vector_path(path)
