@@ -92,8 +92,9 @@ def likelihood_of(
 def best_temperature(likelihood: Likelihood) -> float | None:
     """The temperature of least negative log-likelihood, within the range of ``TEMPERATURES``.
 
-    Where the slope by 1/temperature passes 0, on a monotone cubic through the summed values. None
-    where the least lies on a bound: where all pixels are right, the surer is always the likelier.
+    Where the slope by 1/temperature passes 0, on a monotone cubic through the summed values. Where
+    the surest is the likeliest, as it always is if all pixels are right, None: that is no reason to
+    be so sure. Labels that ask for less and less certainty give the greatest of the range.
 
     Raises:
         InputError: if nothing was counted.
@@ -106,8 +107,10 @@ def best_temperature(likelihood: Likelihood) -> float | None:
     # By log(1/T), the slope gains a factor 1/T > 0: the root stays, and the curve is smoother.
     place = -np.log(TEMPERATURES)[::-1]
     curve = PchipInterpolator(place, (slope / TEMPERATURES)[::-1])
-    if slope[0] <= 0 or slope[-1] >= 0:
+    if slope[0] <= 0:
         return None
+    if slope[-1] >= 0:
+        return float(TEMPERATURES[-1])
     root = curve.solve(0.0, extrapolate=False)[0]
     return float(np.exp(-root))
 
@@ -115,8 +118,8 @@ def best_temperature(likelihood: Likelihood) -> float | None:
 def untold(kept: float) -> str:
     """What to say where ``best_temperature`` finds none, and the card's stays as it was."""
     return (
-        "temperature: these labels do not tell how sure to be, as where all of them, or none, are "
-        f"mapped right; it stays {kept:g}: hold out more or harder ground to fit one"
+        "temperature: these labels do not tell how sure to be, as where all of them are mapped "
+        f"right; it stays {kept:g}: hold out more or harder ground to fit one"
     )
 
 
