@@ -43,6 +43,8 @@ def main() -> None:
     bare, safe = median(seconds["without"]), median(seconds["with"])
     share = (safe - bare) / safe
     print(f"median with {safe:.2f} s, without {bare:.2f} s: {share:.1%} (wanted {WANTED:.0%})")
+    turns = zip(seconds["with"], seconds["without"], strict=True)
+    print(f"median of the turns' own shares {median((w - o) / w for w, o in turns):.1%}")
     print(f"load at the end {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     figures = {"side": args.side, "base": args.base, "window": args.window, "seconds": seconds}
     (args.out / "overhead.json").write_text(
