@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import torch
 
-from geounet.blocks import _convolve
+from geounet.blocks import convolve
 from geounet.compiling import compiled
 
 ROUNDS, BANDS, DEPTH = 7, 6, 4
@@ -42,17 +42,17 @@ def main() -> None:
 
 @compiled()
 def _forward(x: jax.Array, kernel: jax.Array, _: jax.Array) -> jax.Array:
-    return _convolve(x, kernel)
+    return convolve(x, kernel)
 
 
 @compiled()
 def _of_image(x: jax.Array, kernel: jax.Array, slope: jax.Array) -> jax.Array:
-    return jax.vjp(lambda image: _convolve(image, kernel), x)[1](slope)[0]
+    return jax.vjp(lambda image: convolve(image, kernel), x)[1](slope)[0]
 
 
 @compiled()
 def _of_kernel(x: jax.Array, kernel: jax.Array, slope: jax.Array) -> jax.Array:
-    return jax.vjp(lambda weights: _convolve(x, weights), kernel)[1](slope)[0]
+    return jax.vjp(lambda weights: convolve(x, weights), kernel)[1](slope)[0]
 
 
 def _layer(batch: int, side: int, bands: int, out: int) -> list[tuple[float, float]]:

@@ -93,7 +93,7 @@ def replaced(owner, name: str, value) -> Iterator[None]:
 
 def concatenate_first(self, *inputs):
     x = jnp.concatenate(inputs, axis=-1)
-    y = blocks._convolve(x, self.kernel[...])
+    y = blocks.convolve(x, self.kernel[...])
     return y + self.bias[...][None, None, None, :]
 
 
@@ -156,7 +156,7 @@ VARIANTS = {
     "up-convolution by conv_transpose": (TRANSPOSED,),
     "pooling by reduce_window": (REDUCED,),
     "all three": (CONCATENATED, TRANSPOSED, REDUCED),
-    "convolution as nine matrix products": ((blocks, "_convolve", nine_products),),
+    "convolution as nine matrix products": ((blocks, "convolve", nine_products),),
 }
 
 

@@ -46,9 +46,9 @@ class Conv(nnx.Module):
     def __call__(self, *inputs: Features) -> Features:
         splits = np.cumsum([x.shape[-1] for x in inputs])[:-1].tolist()
         kernels = jnp.split(self.kernel[...].astype(inputs[0].dtype), splits, axis=2)
-        y = _convolve(inputs[0], kernels[0], self.dilation)
+        y = convolve(inputs[0], kernels[0], self.dilation)
         for x, kernel in zip(inputs[1:], kernels[1:], strict=True):
-            y = y + _convolve(x, kernel, self.dilation)
+            y = y + convolve(x, kernel, self.dilation)
         return _finished(self, y)
 
 
@@ -241,7 +241,8 @@ def _dropped(dropout: nnx.Dropout | None, x: Features) -> Features:
     return x if dropout is None else dropout(x)
 
 
-def _convolve(x: Features, kernel: Array, dilation: int = 1) -> Features:
+def convolve(x: Features, kernel: Array, dilation: int = 1) -> Features:
+    """``x`` (N, H, W, C) with ``kernel`` (h, w, C, D), zeros around it: (N, H, W, D)."""
     if kernel.shape[:2] == (1, 1):
         # The same, and on a CPU faster wherever it narrows (docs/performance.md).
         return jnp.dot(x, kernel[0, 0], precision=_precision(x))
